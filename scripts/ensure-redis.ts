@@ -1,0 +1,88 @@
+// Finds a real redis-server, or gets one: REDIS_SERVER_BIN, PATH, the copy in node_modules/.cache, the
+// Docker image, apt-get. Prints its path. Run by `make test` and by the tests' global setup.
+
+import { type SpawnSyncReturns, spawnSync } from "node:child_process";
+import { accessSync, constants, mkdirSync } from "node:fs";
+import { delimiter, join, resolve } from "node:path";
+
+const IMAGE = "redis:7";
+const CACHE = resolve(import.meta.dirname, "../node_modules/.cache/latchkey");
+// With RUNLEVEL=1 the Debian package does not start a server of its own on port 6379: nobody asked.
+const ENVIRONMENT = { ...process.env, DEBIAN_FRONTEND: "noninteractive", RUNLEVEL: "1" };
+
+/** The one line a machine gets on which no redis-server is to be had. */
+export const NO_REDIS: string =
+  "No redis-server: install it (apt-get install redis-server, brew install redis), " +
+  "start Docker, or set REDIS_SERVER_BIN.";
+
+/** The path of a redis-server that runs here, installing one if needed and possible. */
+export function ensureRedisServer(): string | undefined {
+  const chosen = process.env["REDIS_SERVER_BIN"];
+  if (chosen) return runs(chosen) ? chosen : undefined;
+  return found() ?? fromDocker() ?? fromApt();
+}
+
+function found(): string | undefined {
+  const folders = (process.env["PATH"] ?? "").split(delimiter).filter((folder) => folder !== "");
+  const candidates = [...folders, "/usr/local/bin", "/usr/bin", CACHE];
+  return candidates.map((folder) => join(folder, "redis-server")).find(runs);
+}
+
+// The binary is copied out of the image and run as a plain process, because the tests stop, pause and
+// kill it by its pid, and a container's client cannot pass those signals on.
+function fromDocker(): string | undefined {
+  if (!succeeds(run("docker", ["info"], 10_000))) return undefined;
+  say(`no redis-server on this machine: taking it from the Docker image ${IMAGE}`);
+  const created = run("docker", ["create", IMAGE], 300_000);
+  if (!succeeds(created)) return undefined;
+  const container = created.stdout.trim().split("\n").at(-1) ?? "";
+  const target = join(CACHE, "redis-server");
+  mkdirSync(CACHE, { recursive: true });
+  run("docker", ["cp", `${container}:/usr/local/bin/redis-server`, target], 60_000);
+  run("docker", ["rm", "-f", container], 60_000);
+  return runs(target) ? target : undefined;
+}
+
+function fromApt(): string | undefined {
+  if (process.getuid?.() !== 0 || !succeeds(run("apt-get", ["--version"], 10_000))) return undefined;
+  say("no redis-server on this machine: installing it with apt-get");
+  const install = ["install", "-y", "--no-install-recommends", "redis-server"];
+  const first = run("apt-get", install, 300_000);
+  if (!succeeds(first)) {
+    run("apt-get", ["update"], 300_000);
+    const second = run("apt-get", install, 300_000);
+    if (!succeeds(second)) say(second.stderr.trim().split("\n").at(-1) ?? "apt-get failed");
+  }
+  return found();
+}
+
+function runs(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+  } catch {
+    return false;
+  }
+  return succeeds(run(path, ["--version"], 10_000));
+}
+
+function run(
+  command: string,
+  args: readonly string[],
+  timeoutMs: number,
+): SpawnSyncReturns<string> {
+  return spawnSync(command, args, { encoding: "utf8", timeout: timeoutMs, env: ENVIRONMENT });
+}
+
+function succeeds(result: SpawnSyncReturns<string>): boolean {
+  return result.error === undefined && result.status === 0;
+}
+
+function say(line: string): void {
+  process.stderr.write(`${line}\n`);
+}
+
+if (import.meta.main) {
+  const path = ensureRedisServer();
+  process.stdout.write(`${path ?? NO_REDIS}\n`);
+  process.exitCode = path === undefined ? 1 : 0;
+}

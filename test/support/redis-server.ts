@@ -1,0 +1,175 @@
+// Real redis-server processes for tests: each on an ephemeral loopback port and in a directory of its
+// own, to be killed, paused and restarted at will. How the binary is found: scripts/ensure-redis.ts.
+
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
+import { connect, createServer } from "node:net";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { inject } from "vitest";
+import { until } from "./poll.ts";
+
+/** What a test may choose about its server. */
+export interface RedisOptions {
+  /** Path of redis-server. Default: the one the global setup found. */
+  readonly bin?: string;
+  /** Further command line settings, such as `["--appendonly", "yes"]`; they beat the defaults. */
+  readonly args?: readonly string[];
+}
+
+/** One running server. */
+export interface RedisProcess {
+  /** `redis://127.0.0.1:<port>`. */
+  readonly url: string;
+  readonly port: number;
+  /** Process id of the server that runs now, or of the last one. */
+  readonly pid: number;
+  /** Ends it in order (SIGTERM) and deletes its directory. */
+  stop(): Promise<void>;
+  /** SIGKILL; the directory stays for `restart()`. */
+  kill(): Promise<void>;
+  /** SIGSTOP: accepts connections, answers nothing. */
+  pause(): void;
+  /** SIGCONT after `pause()`. */
+  resume(): void;
+  /** Starts it again on the same port and directory, ending the present one first if it runs. */
+  restart(): Promise<void>;
+}
+
+const ATTEMPTS = 5;
+const READY_MS = 10_000;
+const STOP_MS = 5_000;
+const DEFAULTS = ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"] as const;
+
+/** Starts a server and resolves once it answers PING. Throws with its output if it never does. */
+export async function startRedis(options: RedisOptions = {}): Promise<RedisProcess> {
+  const bin = options.bin ?? inject("redisServerBin");
+  if (bin === "") throw new Error("No redis-server was found. Install it or set REDIS_SERVER_BIN.");
+  const dir = await mkdtemp(join(tmpdir(), "latchkey-redis-"));
+  const args = [...DEFAULTS, "--dir", dir, ...(options.args ?? [])];
+  let { child, port } = await launchOnFreePort(bin, args);
+  return {
+    url: `redis://127.0.0.1:${port}`,
+    port,
+    get pid() {
+      return child.pid ?? 0;
+    },
+    async stop() {
+      await end(child);
+      await rm(dir, { recursive: true, force: true });
+    },
+    kill: () => slay(child),
+    pause: () => void child.kill("SIGSTOP"),
+    resume: () => void child.kill("SIGCONT"),
+    async restart() {
+      await end(child);
+      child = await launch(bin, [...args, "--port", String(port)], port);
+    },
+  };
+}
+
+async function launchOnFreePort(
+  bin: string,
+  args: readonly string[],
+): Promise<{ readonly child: ChildProcess; readonly port: number }> {
+  let last: unknown;
+  for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
+    const port = await freePort();
+    try {
+      const child = await launch(bin, [...args, "--port", String(port)], port);
+      return { child, port };
+    } catch (error) {
+      // Somebody else may have taken the port between our look and the server's bind.
+      if (!String(error).includes("in use")) throw error;
+      last = error;
+    }
+  }
+  throw last;
+}
+
+async function launch(bin: string, args: readonly string[], port: number): Promise<ChildProcess> {
+  const child = spawn(bin, args, { stdio: ["ignore", "pipe", "pipe"] });
+  let output = "";
+  const keep = (bytes: Buffer): void => void (output = (output + bytes.toString()).slice(-4_000));
+  child.stdout.on("data", keep);
+  child.stderr.on("data", keep);
+  child.on("error", (error) => void (output += error.message));
+  guard(child);
+  try {
+    await until(() => hasEnded(child) || answersPing(port), { withinMs: READY_MS });
+  } catch (cause) {
+    await slay(child);
+    throw new Error(`redis-server did not answer PING:\n${output}`, { cause });
+  }
+  if (hasEnded(child)) throw new Error(`redis-server ended at start:\n${output}`);
+  return child;
+}
+
+const running = new Set<ChildProcess>();
+
+// A worker that ends early must not leave servers behind, so every one is remembered by its handle.
+function guard(child: ChildProcess): void {
+  if (running.size === 0) {
+    process.once("exit", killAll);
+    process.once("SIGTERM", endByTerm);
+  }
+  running.add(child);
+  child.once("exit", () => {
+    running.delete(child);
+    if (running.size > 0) return;
+    process.off("exit", killAll);
+    process.off("SIGTERM", endByTerm);
+  });
+}
+
+function killAll(): void {
+  for (const child of running) child.kill("SIGKILL");
+}
+
+function endByTerm(): void {
+  killAll();
+  process.exit(143);
+}
+
+async function end(child: ChildProcess): Promise<void> {
+  if (hasEnded(child)) return;
+  child.kill("SIGCONT");
+  child.kill("SIGTERM");
+  await until(() => hasEnded(child), { withinMs: STOP_MS }).catch(() => slay(child));
+}
+
+async function slay(child: ChildProcess): Promise<void> {
+  if (hasEnded(child)) return;
+  const exited = once(child, "exit");
+  child.kill("SIGKILL");
+  await exited;
+}
+
+function hasEnded(child: ChildProcess): boolean {
+  return child.pid === undefined || child.exitCode !== null || child.signalCode !== null;
+}
+
+async function freePort(): Promise<number> {
+  const probe = createServer().listen(0, "127.0.0.1");
+  await once(probe, "listening");
+  const { port } = probe.address() as AddressInfo;
+  const closed = once(probe, "close");
+  probe.close();
+  await closed;
+  return port;
+}
+
+async function answersPing(port: number): Promise<boolean> {
+  const socket = connect({ host: "127.0.0.1", port, timeout: 500 });
+  socket.on("timeout", () => socket.destroy(new Error("no answer to PING")));
+  try {
+    socket.write("PING\r\n");
+    const [reply] = (await once(socket, "data")) as [Buffer];
+    // A server with a password is ready too; one that is still loading its file is not.
+    return /^(\+PONG|-NOAUTH)/.test(reply.toString("latin1"));
+  } finally {
+    socket.destroy();
+  }
+}
