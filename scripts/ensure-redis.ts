@@ -44,7 +44,8 @@ function fromDocker(): string | undefined {
 }
 
 function fromApt(): string | undefined {
-  if (process.getuid?.() !== 0 || !succeeds(run("apt-get", ["--version"], 10_000))) return undefined;
+  if (process.getuid?.() !== 0 || !succeeds(run("apt-get", ["--version"], 10_000)))
+    return undefined;
   say("no redis-server on this machine: installing it with apt-get");
   const install = ["install", "-y", "--no-install-recommends", "redis-server"];
   const first = run("apt-get", install, 300_000);
@@ -83,6 +84,6 @@ function say(line: string): void {
 
 if (import.meta.main) {
   const path = ensureRedisServer();
-  process.stdout.write(`${path ?? NO_REDIS}\n`);
+  (path === undefined ? process.stderr : process.stdout).write(`${path ?? NO_REDIS}\n`);
   process.exitCode = path === undefined ? 1 : 0;
 }
