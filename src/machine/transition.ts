@@ -1,0 +1,242 @@
+/**
+ * The state machine as one pure function: (record, command, now) → { next, reply }. Memory and SQLite call it; the Lua
+ * scripts of Redis restate it, and the contract suite demands that their replies are equal. No clock, no IO, no
+ * randomness: `nowMs` is always the store's clock.
+ */
+import type {
+  ClaimCommand,
+  ClaimReply,
+  Command,
+  CommitCommand,
+  CompleteCommand,
+  InDoubtRecord,
+  InProgressRecord,
+  ReleaseCommand,
+  RenewCommand,
+  ReplyTo,
+  ResolveCommand,
+  StoredRecord,
+} from "./record.ts";
+
+type Before = StoredRecord | undefined;
+/** What a command leaves behind. `next` is the very same object when nothing was written. */
+export interface Step<Reply> {
+  readonly next: Before;
+  readonly reply: Reply;
+}
+
+/** Applies one command to one record at one instant of the store's clock (ms). */
+export function transition<K extends Command["kind"]>(
+  stored: Before,
+  command: Extract<Command, { readonly kind: K }>,
+  nowMs: number,
+): Step<ReplyTo[K]>;
+export function transition(
+  stored: Before,
+  command: Command,
+  nowMs: number,
+): Step<ReplyTo[Command["kind"]]> {
+  const record = isOver(stored, nowMs) ? undefined : stored;
+  switch (command.kind) {
+    case "claim":
+      return claim(record, stored, command, nowMs);
+    case "renew":
+      return renew(record, command, nowMs);
+    case "commit":
+      return commit(record, command);
+    case "complete":
+      return complete(record, command, nowMs);
+    case "release":
+      return release(record, command, nowMs);
+    case "resolve":
+      return resolve(record, command, nowMs);
+  }
+}
+
+/** Whether the record's retention is over: from then on it is as if it had never been. */
+export function isOver(record: Before, nowMs: number): boolean {
+  return record !== undefined && nowMs >= record.expiresAtMs;
+}
+
+// The order of the questions is the contract: retention, fingerprint, state, lease (B-56: a mismatch beats a conflict).
+function claim(
+  record: Before,
+  stored: Before,
+  command: ClaimCommand,
+  nowMs: number,
+): Step<ClaimReply> {
+  if (record === undefined) return grant(undefined, stored?.fence ?? 0, command, nowMs);
+  if (record.fingerprint !== command.fingerprint) return stay(record, { kind: "mismatch" });
+  switch (record.state) {
+    case "completed":
+      return stay(record, {
+        kind: "completed",
+        result: record.result,
+        completedAtMs: record.completedAtMs,
+        expiresInMs: record.expiresAtMs - nowMs,
+      });
+    case "in-doubt":
+      return stay(record, { kind: "in-doubt", operation: record.operation });
+    case "released":
+      return grant(record, record.fence, command, nowMs);
+    case "in-progress":
+      return claimHeld(clampLease(record, nowMs), command, nowMs);
+  }
+}
+
+function claimHeld(
+  record: InProgressRecord,
+  command: ClaimCommand,
+  nowMs: number,
+): Step<ClaimReply> {
+  if (record.owner === command.owner) {
+    // The owner lost the reply to its claim and asks again: it must not lock itself out (L3).
+    const next = extendLease(record, command.leaseMs, nowMs);
+    return { next, reply: claimed(next) };
+  }
+  if (nowMs < record.leaseEndsAtMs) {
+    return stay(record, {
+      kind: "in-progress",
+      retryAfterMs: record.leaseEndsAtMs - nowMs,
+      runningForMs: Math.max(0, nowMs - record.claimedAtMs),
+    });
+  }
+  if (record.committed || record.onAbandoned === "in-doubt") {
+    const next = doubt(record, nowMs);
+    return { next, reply: { kind: "in-doubt", operation: next.operation } };
+  }
+  return grant(record, record.fence, command, nowMs);
+}
+
+function grant(
+  record: Before,
+  lastFence: number,
+  command: ClaimCommand,
+  nowMs: number,
+): Step<ClaimReply> {
+  const next: InProgressRecord = {
+    state: "in-progress",
+    fingerprint: command.fingerprint,
+    operation: command.operation,
+    fence: Math.max(lastFence + 1, nowMs * 1000),
+    attempt: (record?.attempt ?? 0) + 1,
+    owner: command.owner,
+    claimedAtMs: nowMs,
+    expiresAtMs: nowMs + Math.max(command.retentionMs, command.leaseMs),
+    leaseEndsAtMs: nowMs + command.leaseMs,
+    leaseMs: command.leaseMs,
+    retentionMs: command.retentionMs,
+    onAbandoned: command.onAbandoned,
+    committed: false,
+    takeover: record?.state === "in-progress",
+  };
+  return { next, reply: claimed(next) };
+}
+
+function renew(
+  record: Before,
+  command: RenewCommand,
+  nowMs: number,
+): Step<ReplyTo["renew"]> {
+  if (record?.state !== "in-progress" || record.owner !== command.owner) return lost(record);
+  return { next: extendLease(record, command.leaseMs, nowMs), reply: { kind: "renewed" } };
+}
+
+function commit(record: Before, command: CommitCommand): Step<ReplyTo["commit"]> {
+  if (record?.state !== "in-progress" || record.owner !== command.owner) return lost(record);
+  return { next: { ...record, committed: true }, reply: { kind: "committed" } };
+}
+
+function complete(
+  record: Before,
+  command: CompleteCommand,
+  nowMs: number,
+): Step<ReplyTo["complete"]> {
+  if (record?.owner !== command.owner || record.state === "released") return lost(record);
+  // The same owner asks again after a lost reply: the first result stands (S-14).
+  if (record.state === "completed") return stay(record, { kind: "recorded" });
+  // A late owner heals its own doubt, and a lapsed lease that nobody took over is still its own (B-85).
+  const next: StoredRecord = {
+    ...identity(record),
+    state: "completed",
+    completedAtMs: nowMs,
+    expiresAtMs: nowMs + command.retentionMs,
+    result: command.result,
+  };
+  return { next, reply: { kind: "recorded" } };
+}
+
+function release(
+  record: Before,
+  command: ReleaseCommand,
+  nowMs: number,
+): Step<ReplyTo["release"]> {
+  if (record?.owner !== command.owner || record.state === "completed") return lost(record);
+  if (record.state === "released") return stay(record, { kind: "released" });
+  if (record.committed) {
+    // Past the point of no return nothing may run again by itself (B-75).
+    const next = record.state === "in-doubt" ? record : doubt(record, nowMs);
+    return { next, reply: { kind: "in-doubt" } };
+  }
+  return { next: { ...identity(record), state: "released" }, reply: { kind: "released" } };
+}
+
+function resolve(
+  record: Before,
+  command: ResolveCommand,
+  nowMs: number,
+): Step<ReplyTo["resolve"]> {
+  if (record?.state !== "in-doubt") return stay(record, { kind: "not-in-doubt" });
+  const { outcome } = command;
+  const next: StoredRecord =
+    outcome.kind === "not-executed"
+      ? { ...identity(record), state: "released" }
+      : {
+          ...identity(record),
+          state: "completed",
+          completedAtMs: nowMs,
+          expiresAtMs: nowMs + outcome.retentionMs,
+          result: outcome.result,
+        };
+  return { next, reply: { kind: "resolved" } };
+}
+
+function doubt(record: InProgressRecord, nowMs: number): InDoubtRecord {
+  return {
+    ...identity(record),
+    state: "in-doubt",
+    committed: record.committed,
+    doubtedAtMs: nowMs,
+    expiresAtMs: Math.max(record.expiresAtMs, nowMs + record.retentionMs),
+  };
+}
+
+function extendLease(record: InProgressRecord, leaseMs: number, nowMs: number): InProgressRecord {
+  const leaseEndsAtMs = nowMs + leaseMs;
+  const expiresAtMs = Math.max(record.expiresAtMs, leaseEndsAtMs);
+  return { ...record, leaseMs, leaseEndsAtMs, expiresAtMs };
+}
+
+// A deadline further away than its own lease means that the server's clock jumped back: count from now.
+function clampLease(record: InProgressRecord, nowMs: number): InProgressRecord {
+  const latestMs = nowMs + record.leaseMs;
+  return record.leaseEndsAtMs > latestMs ? { ...record, leaseEndsAtMs: latestMs } : record;
+}
+
+function identity(record: StoredRecord): Omit<InDoubtRecord, "state" | "committed" | "doubtedAtMs"> {
+  const { fingerprint, operation, fence, attempt, owner, claimedAtMs, expiresAtMs } = record;
+  return { fingerprint, operation, fence, attempt, owner, claimedAtMs, expiresAtMs };
+}
+
+function claimed(record: InProgressRecord): ClaimReply {
+  const { fence, attempt, takeover } = record;
+  return { kind: "claimed", fence, attempt, takeover };
+}
+
+function stay<Reply>(next: Before, reply: Reply): Step<Reply> {
+  return { next, reply };
+}
+
+function lost(next: Before): Step<{ readonly kind: "lease-lost" }> {
+  return { next, reply: { kind: "lease-lost" } };
+}

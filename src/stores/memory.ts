@@ -1,0 +1,73 @@
+/**
+ * The memory store: a Map and `transition()`. For tests, for reading, and for one process that may forget everything
+ * when it ends. It is bounded: at its limit it sweeps, then refuses new keys instead of evicting live ones.
+ */
+import { LatchkeyError } from "../errors.ts";
+import type { Command, RecordId, ReplyTo, StoredRecord } from "../machine/record.ts";
+import { isOver, transition } from "../machine/transition.ts";
+import type { Store } from "./store.ts";
+
+export interface MemoryStoreOptions {
+  /** Most records kept at a time. Default 100 000; beyond it a claim of a new key rejects with `store-full`. */
+  readonly maxRecords?: number;
+  /** The store's clock, ms since the epoch. Default `Date.now`. */
+  readonly now?: () => number;
+}
+
+/** A store in this process's memory. */
+export function memoryStore(options: MemoryStoreOptions = {}): Store {
+  const maxRecords = options.maxRecords ?? 100_000;
+  if (!Number.isInteger(maxRecords) || maxRecords < 1) {
+    throw new TypeError(`maxRecords must be a positive whole number; got ${maxRecords}.`);
+  }
+  const now = options.now ?? Date.now;
+  const records = new Map<RecordId, StoredRecord>();
+
+  function sweep(limit: number): number {
+    const nowMs = now();
+    let swept = 0;
+    for (const [id, record] of records) {
+      if (swept >= limit) break;
+      if (isOver(record, nowMs) && records.delete(id)) swept += 1;
+    }
+    return swept;
+  }
+
+  async function apply<K extends Command["kind"]>(
+    id: RecordId,
+    command: Extract<Command, { readonly kind: K }>,
+  ): Promise<ReplyTo[K]> {
+    if (command.kind === "claim" && !records.has(id) && records.size >= maxRecords) {
+      if (sweep(maxRecords) === 0) throw full(maxRecords);
+    }
+    const { next, reply } = transition<K>(records.get(id), command, now());
+    if (next !== undefined) records.set(id, next);
+    return reply;
+  }
+
+  return {
+    name: "memory",
+    claim: (id, claim) => apply(id, { kind: "claim", ...claim }),
+    renew: (id, owner, leaseMs) => apply(id, { kind: "renew", owner, leaseMs }),
+    commit: (id, owner) => apply(id, { kind: "commit", owner }),
+    complete: (id, { owner, result, retentionMs }) =>
+      apply(id, { kind: "complete", owner, result: result.slice(), retentionMs }),
+    release: (id, owner) => apply(id, { kind: "release", owner }),
+    resolve: (id, outcome) => apply(id, { kind: "resolve", outcome }),
+    get: async (id) => {
+      const record = records.get(id);
+      return isOver(record, now()) ? undefined : record;
+    },
+    forget: async (id) => records.delete(id),
+    sweep: async (limit = 1000) => sweep(limit),
+    check: async () => {},
+    close: async () => {},
+  };
+}
+
+function full(maxRecords: number): LatchkeyError {
+  return new LatchkeyError(
+    "store-full",
+    `The memory store holds its limit of ${maxRecords} records. Raise maxRecords, or use SQLite or Redis.`,
+  );
+}
