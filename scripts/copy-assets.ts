@@ -1,5 +1,6 @@
-// The part of the build that tsc leaves out: copies what is not TypeScript from src/ to dist/ and deletes
-// compiled files whose source is gone, so that dist/ mirrors src/ and nothing stale is published.
+// The part of the build that tsc leaves out: copies what is not TypeScript from src/ to dist/ and
+// deletes compiled files whose source is gone, so that dist/ mirrors src/ and nothing stale is
+// published.
 
 import { cpSync, existsSync, globSync, rmSync } from "node:fs";
 import { join, resolve } from "node:path";

@@ -1,5 +1,6 @@
-// Finds a real redis-server, or gets one: REDIS_SERVER_BIN, PATH, the copy in node_modules/.cache, the
-// Docker image, apt-get. Prints its path. Run by `make test` and by the tests' global setup.
+// Finds a real redis-server, or gets one: REDIS_SERVER_BIN, PATH, the copy in
+// node_modules/.cache, the Docker image, apt-get. Prints its path. Run by `make test` and by the
+// tests' global setup.
 
 import { type SpawnSyncReturns, spawnSync } from "node:child_process";
 import { accessSync, constants, mkdirSync } from "node:fs";
@@ -28,7 +29,7 @@ function found(): string | undefined {
   return candidates.map((folder) => join(folder, "redis-server")).find(runs);
 }
 
-// The binary is copied out of the image and run as a plain process, because the tests stop, pause and
+// The binary is copied out of the image and run as a plain process: tests stop, pause and
 // kill it by its pid, and a container's client cannot pass those signals on.
 function fromDocker(): string | undefined {
   if (!succeeds(run("docker", ["info"], 10_000))) return undefined;

@@ -1,5 +1,6 @@
-// Adds up vitest's JSON reports and prints the build's last line: node scripts/test-totals.ts FILE…
-// A test file that could not even be loaded counts as one failure, as does a report that is missing.
+// Adds up vitest's JSON reports and prints the build's last line: node scripts/test-totals.ts
+// FILE… A test file that could not even be loaded counts as one failure, as does a report that is
+// missing.
 
 import { existsSync, readFileSync } from "node:fs";
 

@@ -1,5 +1,5 @@
-// Keeps the house in order: every TypeScript file against the rules in support/tidy-rules.ts, and the
-// rules against small files that break them.
+// Keeps the house in order: every TypeScript file against the rules in support/tidy-rules.ts, and
+// the rules against small files that break them.
 
 import { globSync, readFileSync } from "node:fs";
 import { posix } from "node:path";

@@ -13,8 +13,8 @@ export interface PollOptions {
 }
 
 /**
- * Calls `probe` until it yields something truthy, and resolves to that. A probe that throws counts as
- * "not yet"; the last thing thrown becomes the cause of the error when the deadline passes.
+ * Calls `probe` until it yields something truthy, and resolves to that. A probe that throws
+ * counts as "not yet"; the last thing thrown becomes the cause of the error at the deadline.
  */
 export async function until<T>(
   probe: () => T | Promise<T>,

@@ -1,5 +1,6 @@
-// Real redis-server processes for tests: each on an ephemeral loopback port and in a directory of its
-// own, to be killed, paused and restarted at will. How the binary is found: scripts/ensure-redis.ts.
+// Real redis-server processes for tests: each on an ephemeral loopback port and in a directory of
+// its own, to be killed, paused and restarted at will. How the binary is found: scripts/ensure-
+// redis.ts.
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";

@@ -16,7 +16,7 @@ export interface TcpProxy {
    * connection destroyed, and so on until `heal()`.
    */
   cutReplies(): void;
-  /** Nothing passes in either direction, connections stay open, new ones are accepted and silent. */
+  /** Nothing passes either way; connections stay open, new ones are accepted and silent. */
   blackhole(): void;
   /** Resets every open connection now, and every new one until `heal()`. */
   reset(): void;
@@ -77,10 +77,10 @@ function join(state: ProxyState, client: Socket, targetPort: number): void {
   const link: Link = { client, server, swallowed: false };
   state.links.add(link);
   client.setNoDelay(true);
-  client.on("data", (bytes) => forward(state, link, server, bytes));
+  client.on("data", (bytes) => forward({ state, link, to: server }, bytes));
   server.on("data", (bytes) => {
     if (state.fault === "cut-replies") sever(link);
-    else forward(state, link, client, bytes);
+    else forward({ state, link, to: client }, bytes);
   });
   for (const [end, other] of [
     [client, server],
@@ -95,7 +95,13 @@ function join(state: ProxyState, client: Socket, targetPort: number): void {
   }
 }
 
-function forward(state: ProxyState, link: Link, to: Socket, bytes: Buffer): void {
+interface Passage {
+  readonly state: ProxyState;
+  readonly link: Link;
+  readonly to: Socket;
+}
+
+function forward({ state, link, to }: Passage, bytes: Buffer): void {
   if (state.fault === "blackhole") link.swallowed = true;
   else if (!to.destroyed) to.write(bytes);
 }
