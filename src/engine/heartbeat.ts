@@ -1,0 +1,56 @@
+/** The heartbeat of one claim: renews the lease every third of it, and aborts a signal when the lease is lost. */
+import type { RenewReply } from "../machine/record.ts";
+import { withDeadline } from "./store-call.ts";
+import type { Runtime } from "./runtime.ts";
+
+export interface HeartbeatOptions {
+  readonly runtime: Runtime;
+  readonly leaseMs: number;
+  readonly limitMs: number;
+  readonly renew: () => Promise<RenewReply>;
+  /** Called once: somebody else holds the record, or a whole lease passed without a renewal. */
+  readonly onLost: () => void;
+}
+export interface Heartbeat {
+  stop(): void;
+}
+
+/** Starts renewing. Failures of the store are tried again; only a whole lease without renewal counts as lost. */
+export function startHeartbeat(options: HeartbeatOptions): Heartbeat {
+  const { runtime, leaseMs } = options;
+  const intervalMs = Math.max(1, Math.floor(leaseMs / 3));
+  let renewedAtMs = runtime.nowMs();
+  let stopped = false;
+  let lost = false;
+  let cancel = runtime.timer(beat, intervalMs, true);
+
+  function beat(): void {
+    const startedAtMs = runtime.nowMs();
+    const limitMs = Math.min(options.limitMs, Math.max(intervalMs, 1));
+    withDeadline(runtime, limitMs, options.renew).then(
+      (reply) => {
+        if (reply.kind === "lease-lost") return lose(true);
+        renewedAtMs = startedAtMs;
+        return schedule(intervalMs);
+      },
+      () => {
+        if (runtime.nowMs() - renewedAtMs >= leaseMs) lose(false);
+        schedule(Math.max(1, Math.floor(intervalMs / 4)));
+      },
+    );
+  }
+  function schedule(delayMs: number): void {
+    if (!stopped) cancel = runtime.timer(beat, delayMs, true);
+  }
+  function lose(forGood: boolean): void {
+    if (forGood) stop();
+    if (lost) return;
+    lost = true;
+    options.onLost();
+  }
+  function stop(): void {
+    stopped = true;
+    cancel();
+  }
+  return { stop };
+}

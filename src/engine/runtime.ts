@@ -1,0 +1,30 @@
+/** The outside world as the engine sees it: clock, randomness, timers. Injected, so that tests never sleep. */
+import { randomUUID } from "node:crypto";
+
+export interface Runtime {
+  /** Monotonic milliseconds, for local deadlines only; leases are judged by the store's clock. */
+  nowMs(): number;
+  /** Jitter in [0, 1). */
+  random(): number;
+  /** A fresh token nobody can guess. */
+  token(): string;
+  /** Runs `action` once after `delayMs`; returns what cancels it. A `background` timer keeps no process alive. */
+  timer(action: () => void, delayMs: number, background?: boolean): () => void;
+}
+
+/** The real clock, randomness and timers of this process. */
+export const systemRuntime: Runtime = Object.freeze({
+  nowMs: () => performance.now(),
+  random: () => Math.random(),
+  token: () => randomUUID(),
+  timer: (action: () => void, delayMs: number, background = false) => {
+    const handle = setTimeout(action, delayMs);
+    if (background) handle.unref?.();
+    return () => clearTimeout(handle);
+  },
+});
+
+/** Resolves after `delayMs`. */
+export function pause(runtime: Runtime, delayMs: number): Promise<void> {
+  return new Promise((resolve) => runtime.timer(resolve, delayMs));
+}

@@ -1,0 +1,12 @@
+/** The public door: the engine, plain functions, errors and types. Stores and adapters have doors of their own. */
+export { createEngine, engineDefaults } from "./engine/engine.ts";
+export type { Admission, Engine, EngineOptions, Intent, RunRequest } from "./engine/engine.ts";
+export { idempotent } from "./engine/wrap.ts";
+export type { WrapOptions } from "./engine/wrap.ts";
+export type { Claim, Settled } from "./engine/claim.ts";
+export type { EngineEvent, EngineEventKind, EventListener, Events } from "./engine/events.ts";
+export type { Runtime } from "./engine/runtime.ts";
+export { isLatchkeyError, LatchkeyError } from "./errors.ts";
+export type { ErrorCode, LatchkeyErrorOptions } from "./errors.ts";
+export type { Duration } from "./duration.ts";
+export type { Completion, Store } from "./stores/store.ts";
