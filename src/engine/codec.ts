@@ -14,10 +14,10 @@ export interface Envelope {
   readonly head: unknown;
   readonly body: Uint8Array;
 }
-const nothing = new Uint8Array(0);
+const nothing: Uint8Array = new Uint8Array(0);
 
 /** Bytes of an envelope. `head` must be JSON. */
-export function encodeEnvelope(kind: EnvelopeKind, head: unknown, body = nothing): Uint8Array {
+export function encodeEnvelope(kind: EnvelopeKind, head: unknown, body: Uint8Array = nothing): Uint8Array {
   const headBytes = head === undefined ? nothing : Buffer.from(JSON.stringify(head), "utf8");
   const bytes = Buffer.allocUnsafe(headOffset + headBytes.length + body.length);
   bytes[0] = version;

@@ -1,0 +1,66 @@
+/** One protected exchange on Node's request and response: what the node and express adapters share. */
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Claim } from "../engine/claim.ts";
+import type { Engine } from "../engine/engine.ts";
+import type { Answer } from "../http/answer.ts";
+import type { HttpPolicy } from "../http/policy.ts";
+import { encodeAnswer, encodeOmitted, isRecorded } from "../http/recorded.ts";
+import { tapResponse } from "./node-tap.ts";
+import type { Captured } from "./node-tap.ts";
+
+/** What a handler can ask of its own execution. */
+export interface Idempotency {
+  readonly key: string;
+  readonly claim: Claim;
+}
+
+/** Sends an answer of the layer. The current exchange's own headers stand. */
+export function sendAnswer(res: ServerResponse, answer: Answer): void {
+  res.statusCode = answer.status;
+  const names = new Set(answer.headers.map(([name]) => name));
+  for (const name of names) res.removeHeader(name);
+  for (const [name, value] of answer.headers) res.appendHeader(name, value);
+  const bodiless = answer.status === 204 || answer.status === 304;
+  if (!bodiless) res.setHeader("content-length", answer.body.length);
+  res.end(bodiless ? undefined : answer.body);
+}
+
+/** Taps the response so that its end completes or releases the claim, whatever the handler does with it. */
+export function guardResponse(res: ServerResponse, claim: Claim, policy: HttpPolicy): void {
+  let settled = false;
+  tapResponse(res, {
+    limitBytes: policy.maxRecordedBytes,
+    onEnd: async (captured) => {
+      settled = true;
+      await settle(claim, captured, policy);
+    },
+  });
+  // Destroyed by the server's own side (a stream that failed midway): nothing whole can be recorded (B-111). A client
+  // that went away is no such case: its handler goes on and ends the response (B-76).
+  res.on("error", () => {
+    if (!settled) void claim.release();
+    settled = true;
+  });
+}
+
+async function settle(claim: Claim, captured: Captured, policy: HttpPolicy): Promise<void> {
+  const { status, headers, body } = captured;
+  if (!isRecorded(status)) await claim.release();
+  else if (body === undefined) await claim.complete(encodeOmitted(status));
+  else await claim.complete(encodeAnswer({ status, headers, body }, policy.replayHeaders));
+}
+
+/** The field lines of a header as they came, before Node joins them. */
+export function headerLines(req: IncomingMessage, name: string): readonly string[] {
+  const lines: string[] = [];
+  for (let index = 0; index + 1 < req.rawHeaders.length; index += 2) {
+    if (req.rawHeaders[index]?.toLowerCase() === name) lines.push(req.rawHeaders[index + 1] ?? "");
+  }
+  return lines;
+}
+
+/** Emits that a claim was executed once its response is over. */
+export function reportExecuted(engine: Engine, claim: Claim, res: ServerResponse): void {
+  const { operation, attempt } = claim;
+  res.once("finish", () => engine.emit({ kind: "executed", operation, attempt }));
+}

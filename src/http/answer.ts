@@ -1,0 +1,106 @@
+/** An HTTP answer as plain data, and the problem documents (RFC 9457) that the layer itself answers with. */
+
+/** Header names and values in order; several of one name stay several. */
+export type HeaderList = readonly (readonly [name: string, value: string])[];
+export interface Answer {
+  readonly status: number;
+  readonly headers: HeaderList;
+  readonly body: Uint8Array;
+}
+
+export type ProblemCode =
+  | "key-missing"
+  | "key-invalid"
+  | "in-progress"
+  | "outcome-unknown"
+  | "result-omitted"
+  | "key-reused"
+  | "request-too-large"
+  | "scope-missing"
+  | "store-unavailable";
+
+interface Problem {
+  readonly status: number;
+  readonly title: string;
+  readonly detail: string;
+  readonly retry: boolean;
+}
+
+const docs = "https://latchkey.dev/problems";
+const problems: Readonly<Record<ProblemCode, Problem>> = {
+  "key-missing": {
+    status: 400,
+    title: "Idempotency-Key is missing",
+    detail: "This operation requires the Idempotency-Key header. Send one, the same on every retry.",
+    retry: false,
+  },
+  "key-invalid": {
+    status: 400,
+    title: "Idempotency-Key is invalid",
+    detail: "The key is one quoted string or 1 to 255 visible ASCII characters.",
+    retry: false,
+  },
+  "in-progress": {
+    status: 409,
+    title: "A request is outstanding for this Idempotency-Key",
+    detail: "The first request with this key is still running. Retry with the same key.",
+    retry: true,
+  },
+  "outcome-unknown": {
+    status: 409,
+    title: "The outcome for this Idempotency-Key is unknown",
+    detail: "The first request may or may not have taken effect. Retrying cannot tell; ask support.",
+    retry: false,
+  },
+  "result-omitted": {
+    status: 409,
+    title: "The response for this Idempotency-Key was not kept",
+    detail: "The operation was executed, but its response could not be recorded. Look the outcome up.",
+    retry: false,
+  },
+  "key-reused": {
+    status: 422,
+    title: "Idempotency-Key is already used",
+    detail: "This key came with another request before. Use a new key for a new operation.",
+    retry: false,
+  },
+  "request-too-large": {
+    status: 413,
+    title: "The request body is too large",
+    detail: "The body exceeds what this operation accepts together with an Idempotency-Key.",
+    retry: false,
+  },
+  "scope-missing": {
+    status: 403,
+    title: "The caller is unknown",
+    detail: "This operation needs to know whose Idempotency-Key this is, and the request does not say.",
+    retry: false,
+  },
+  "store-unavailable": {
+    status: 503,
+    title: "Idempotency cannot be guaranteed right now",
+    detail: "Nothing was executed. Retry with the same key.",
+    retry: true,
+  },
+};
+
+/** The answer for a problem code. `retryAfterMs` becomes whole seconds, at least 1. */
+export function problemAnswer(
+  code: ProblemCode,
+  options: { readonly retryAfterMs?: number; readonly detail?: string; readonly more?: object } = {},
+): Answer {
+  const { status, title, detail, retry } = problems[code];
+  const type = `${docs}#${code}`;
+  const document = { type, title, status, code, detail: options.detail ?? detail, ...options.more };
+  const headers: [string, string][] = [
+    ["content-type", "application/problem+json"],
+    ["cache-control", "no-store"],
+    ["link", `<${type}>; rel="describedby"`],
+    ["x-should-retry", String(retry)],
+  ];
+  if (retry) {
+    const seconds = Math.max(1, Math.ceil((options.retryAfterMs ?? 1000) / 1000));
+    headers.push(["retry-after", String(seconds)]);
+  }
+  return { status, headers, body: Buffer.from(JSON.stringify(document), "utf8") };
+}

@@ -1,0 +1,52 @@
+/** Which responses are recorded, which of their headers, and how a recorded response becomes a replay. */
+import { decodeEnvelope, encodeEnvelope } from "../engine/codec.ts";
+import { problemAnswer } from "./answer.ts";
+import type { Answer, HeaderList } from "./answer.ts";
+
+/** 4xx that say "not now" or "not you" rather than "this is the outcome" (B-72). */
+const passingStatuses: ReadonlySet<number> = new Set([401, 403, 408, 421, 423, 425, 429]);
+const replayedHeaders: ReadonlySet<string> = new Set(["location", "etag", "last-modified", "link"]);
+// The framing belongs to each exchange; everything else that is content-* describes the body.
+const framing: ReadonlySet<string> = new Set(["content-length", "content-range"]);
+
+/** 2xx, 3xx and 4xx are outcomes, except a few; 5xx is not: the work may be tried again (B-69, B-71, B-72). */
+export function isRecorded(status: number): boolean {
+  return status >= 200 && status < 500 && !passingStatuses.has(status);
+}
+
+/** The headers that are kept: an allow-list, so that no cookie or credential ever gets to the store (B-29). */
+export function keptHeaders(headers: HeaderList, also: readonly string[] = []): HeaderList {
+  const extra = new Set(also.map((name) => name.toLowerCase()));
+  return headers
+    .map(([name, value]): readonly [string, string] => [name.toLowerCase(), value])
+    .filter(([name]) => isKept(name) || extra.has(name));
+}
+
+function isKept(name: string): boolean {
+  return replayedHeaders.has(name) || (name.startsWith("content-") && !framing.has(name));
+}
+
+/** The envelope of a response. */
+export function encodeAnswer(answer: Answer, replayHeaders: readonly string[]): Uint8Array {
+  const { status } = answer;
+  const headers = keptHeaders(answer.headers, replayHeaders);
+  return encodeEnvelope("http", { status, headers }, answer.body);
+}
+
+/** The envelope of a response that could not be kept: the work is done and must never run again (B-107). */
+export function encodeOmitted(status: number): Uint8Array {
+  return encodeEnvelope("omitted", { status });
+}
+
+/** The replay of a recorded result; throws `store-corrupt` when it cannot be read. */
+export function decodeAnswer(result: Uint8Array, completedAtMs: number): Answer {
+  const { kind, head, body } = decodeEnvelope(result);
+  const { status, headers = [] } = head as { status: number; headers?: HeaderList };
+  const marks: HeaderList = [
+    ["idempotency-replayed", "true"],
+    ["idempotency-original-date", new Date(completedAtMs).toUTCString()],
+  ];
+  if (kind === "http") return { status, headers: [...headers, ...marks], body };
+  const omitted = problemAnswer("result-omitted", { more: { originalStatus: status } });
+  return { ...omitted, headers: [...omitted.headers, ...marks.slice(1)] };
+}
