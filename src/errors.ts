@@ -1,6 +1,7 @@
 /**
- * Everything Latchkey throws, and nothing else. Errors are recognised by their brand and told apart by their `code`,
- * never by `instanceof` (two installed copies would not know each other's classes).
+ * Everything Latchkey throws, and nothing else. Errors are recognised by their brand and told apart
+ * by their `code`, never by `instanceof` (two installed copies would not know each other's
+ * classes).
  */
 
 const brand: unique symbol = Symbol.for("latchkey.error") as never;
@@ -24,7 +25,10 @@ export interface LatchkeyErrorOptions {
   readonly retryAfterMs?: number;
 }
 
-/** The one class of error. `message` says what happened and what to do; it never holds a key, a body or a token. */
+/**
+ * The one class of error. `message` says what happened and what to do; it never holds a key, a
+ * body or a token.
+ */
 export class LatchkeyError extends Error {
   override readonly name = "LatchkeyError";
   readonly code: ErrorCode;

@@ -1,4 +1,7 @@
-/** The public door: the engine, plain functions, errors and types. Stores and adapters have doors of their own. */
+/**
+ * The public door: the engine, plain functions, errors and types. Stores and adapters have doors
+ * of their own.
+ */
 export { createEngine, engineDefaults } from "./engine/engine.ts";
 export type { Admission, Engine, EngineOptions, Intent, RunRequest } from "./engine/engine.ts";
 export { idempotent } from "./engine/wrap.ts";

@@ -1,7 +1,13 @@
-/** Reads a Node request's body for the fingerprint and puts it back, so that the handler reads it as if untouched. */
+/**
+ * Reads a Node request's body for the fingerprint and puts it back, so that the handler reads it
+ * as if untouched.
+ */
 import type { IncomingMessage } from "node:http";
 
-/** The body's bytes; `undefined` when the request has none, `"too-large"` over the limit (the rest stays unread). */
+/**
+ * The body's bytes; `undefined` when the request has none, `"too-large"` over the limit (the rest
+ * stays unread).
+ */
 export async function peekBody(
   req: IncomingMessage,
   limitBytes: number,
@@ -21,7 +27,8 @@ function collect(req: IncomingMessage, limitBytes: number): Promise<Uint8Array |
       req.off("readable", onReadable).off("error", reject).off("close", onClose);
     }
     function onReadable(): void {
-      // read(n) with exactly what is buffered never triggers "end", so the bytes can still be put back.
+      // read(n) with exactly what is buffered never triggers "end", so the bytes can still be put
+      // back.
       while (req.readableLength > 0) {
         const chunk = req.read(req.readableLength) as Buffer | null;
         if (chunk === null) break;

@@ -1,4 +1,6 @@
-/** One protected exchange on Node's request and response: what the node and express adapters share. */
+/**
+ * One protected exchange on Node's request and response: what the node and express adapters share.
+ */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Claim } from "../engine/claim.ts";
 import type { Engine } from "../engine/engine.ts";
@@ -25,7 +27,10 @@ export function sendAnswer(res: ServerResponse, answer: Answer): void {
   res.end(bodiless ? undefined : answer.body);
 }
 
-/** Taps the response so that its end completes or releases the claim, whatever the handler does with it. */
+/**
+ * Taps the response so that its end completes or releases the claim, whatever the handler does
+ * with it.
+ */
 export function guardResponse(res: ServerResponse, claim: Claim, policy: HttpPolicy): void {
   let settled = false;
   tapResponse(res, {
@@ -35,8 +40,9 @@ export function guardResponse(res: ServerResponse, claim: Claim, policy: HttpPol
       await settle(claim, captured, policy);
     },
   });
-  // Destroyed by the server's own side (a stream that failed midway): nothing whole can be recorded (B-111). A client
-  // that went away is no such case: its handler goes on and ends the response (B-76).
+  // Destroyed by the server's own side (a stream that failed midway): nothing whole can be recorded
+  // (B-111). A client that went away is no such case: its handler goes on and ends the response
+  // (B-76).
   res.on("error", () => {
     if (!settled) void claim.release();
     settled = true;

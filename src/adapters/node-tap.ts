@@ -1,6 +1,7 @@
 /**
- * The tap on a Node response: sees every way of ending it, keeps what is to be recorded, and holds the last byte back
- * until the record is written (record, then answer). It decides nothing about recording; `onEnd` does.
+ * The tap on a Node response: sees every way of ending it, keeps what is to be recorded, and holds
+ * the last byte back until the record is written (record, then answer). It decides nothing about
+ * recording; `onEnd` does.
  */
 import type { OutgoingHttpHeader, ServerResponse } from "node:http";
 import type { HeaderList } from "../http/answer.ts";
@@ -41,8 +42,10 @@ export function tapResponse(res: ServerResponse, tap: Tap): void {
     const bytes = toBuffer(chunk, encoding);
     if (bytes.length === 0) return write(bytes, done);
     keep(bytes);
-    // One byte is always in hand, so that no client can hold a whole response that is not recorded yet.
-    const out = held === undefined ? bytes.subarray(0, -1) : Buffer.concat([held, bytes.subarray(0, -1)]);
+    // One byte is always in hand, so that no client can hold a whole response that is not recorded
+    // yet.
+    const out =
+      held === undefined ? bytes.subarray(0, -1) : Buffer.concat([held, bytes.subarray(0, -1)]);
     held = Buffer.from(bytes.subarray(-1));
     if (out.length > 0) return write(out, done);
     if (!res.headersSent) res.flushHeaders();
@@ -54,7 +57,8 @@ export function tapResponse(res: ServerResponse, tap: Tap): void {
     const done = typeof chunk === "function" ? (chunk as Callback) : callbackOf(encoding, callback);
     if (ending) return done === undefined ? end() : end(done);
     ending = true;
-    const last = chunk === undefined || chunk === null || typeof chunk === "function" ? undefined : chunk;
+    const last =
+      chunk === undefined || chunk === null || typeof chunk === "function" ? undefined : chunk;
     const bytes = last === undefined ? Buffer.alloc(0) : toBuffer(last, encoding);
     keep(bytes);
     const rest = held === undefined ? bytes : Buffer.concat([held, bytes]);
@@ -75,7 +79,8 @@ export function tapResponse(res: ServerResponse, tap: Tap): void {
   tapWriteHead(res);
 }
 
-// Headers given to writeHead never show in getHeaders(): keep them there, and the head unsent until the body begins.
+// Headers given to writeHead never show in getHeaders(): keep them there, and the head unsent until
+// the body begins.
 function tapWriteHead(res: ServerResponse): void {
   const writeHead = res.writeHead.bind(res) as (status: number, reason?: string) => ServerResponse;
   res.writeHead = ((status: number, reason?: unknown, given?: unknown): ServerResponse => {

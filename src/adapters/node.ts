@@ -1,4 +1,7 @@
-/** The adapter for plain `node:http`: wraps a request listener. Further adapters on Node build on `node-exchange.ts`. */
+/**
+ * The adapter for plain `node:http`: wraps a request listener. Further adapters on Node build on
+ * `node-exchange.ts`.
+ */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Engine } from "../engine/engine.ts";
 import { admit, contentOfBytes } from "../http/admit.ts";
@@ -17,8 +20,9 @@ export type Listener = (
 ) => unknown;
 
 /**
- * Protects a request listener. The listener gets the key and claim as its third argument when it runs under one. If it
- * throws before it has answered, the client gets a 500 and the key is released.
+ * Protects a request listener. The listener gets the key and claim as its third argument when it
+ * runs under one. If it throws before it has answered, the client gets a 500 and the key is
+ * released.
  */
 export function idempotent(
   engine: Engine,

@@ -1,6 +1,7 @@
 /**
- * A granted claim: what a handler holds while it works. Its writes are guarded by the owner token; the recording of its
- * result is retried while the heartbeat goes on, and the handler's outcome is never replaced by a store's error.
+ * A granted claim: what a handler holds while it works. Its writes are guarded by the owner token;
+ * the recording of its result is retried while the heartbeat goes on, and the handler's outcome is
+ * never replaced by a store's error.
  */
 import { LatchkeyError } from "../errors.ts";
 import type {
@@ -17,7 +18,10 @@ import { derivedKey } from "./key.ts";
 import type { Runtime } from "./runtime.ts";
 import { persist } from "./store-call.ts";
 
-/** How a settling write went: `pending` means that the store did not answer in time and the engine keeps trying. */
+/**
+ * How a settling write went: `pending` means that the store did not answer in time and the engine
+ * keeps trying.
+ */
 export type Settled<Reply extends { readonly kind: string }> = Reply["kind"] | "pending";
 
 export interface Claim {
@@ -31,15 +35,22 @@ export interface Claim {
   /** Aborts when the lease is lost. Advisory: safety comes from `commit()`. */
   readonly signal: AbortSignal;
   /**
-   * Marks the point of no return: from here nobody else ever executes this key by itself. Call it right before the
-   * irreversible step. Rejects with `lease-lost` or `store-unavailable`: then the step must not be started.
+   * Marks the point of no return: from here nobody else ever executes this key by itself. Call it
+   * right before the irreversible step. Rejects with `lease-lost` or `store-unavailable`: then the
+   * step must not be started.
    */
   commit(): Promise<void>;
-  /** A stable key for a downstream call: the same on every attempt, so a takeover repeats it harmlessly. */
+  /**
+   * A stable key for a downstream call: the same on every attempt, so a takeover repeats it
+   * harmlessly.
+   */
   deriveKey(name: string): string;
   /** Records the result. Resolves within the store timeout; never rejects. */
   complete(result: Uint8Array, retentionMs?: number): Promise<Settled<CompleteReply>>;
-  /** Gives the key back for a retry; after `commit()` the record goes to in doubt instead. Never rejects. */
+  /**
+   * Gives the key back for a retry; after `commit()` the record goes to in doubt instead. Never
+   * rejects.
+   */
   release(): Promise<Settled<ReleaseReply>>;
 }
 
@@ -140,6 +151,6 @@ function onceOnly(action: (error: LatchkeyError) => void): (error: LatchkeyError
 function leaseLost(): LatchkeyError {
   return new LatchkeyError(
     "lease-lost",
-    "The lease of this claim was lost and another owner may hold it. Stop before the irreversible step.",
+    "The lease was lost and another owner may hold it. Stop before the irreversible step.",
   );
 }

@@ -1,6 +1,7 @@
 /**
- * The versioned binary envelope around every result: one byte version, one byte kind, four bytes length of a JSON head,
- * the head, then the body's raw bytes. Written once, read without copying; no JSON inside JSON.
+ * The versioned binary envelope around every result: one byte version, one byte kind, four bytes
+ * length of a JSON head, the head, then the body's raw bytes. Written once, read without copying;
+ * no JSON inside JSON.
  */
 import { LatchkeyError } from "../errors.ts";
 
@@ -17,7 +18,11 @@ export interface Envelope {
 const nothing: Uint8Array = new Uint8Array(0);
 
 /** Bytes of an envelope. `head` must be JSON. */
-export function encodeEnvelope(kind: EnvelopeKind, head: unknown, body: Uint8Array = nothing): Uint8Array {
+export function encodeEnvelope(
+  kind: EnvelopeKind,
+  head: unknown,
+  body: Uint8Array = nothing,
+): Uint8Array {
   const headBytes = head === undefined ? nothing : Buffer.from(JSON.stringify(head), "utf8");
   const bytes = Buffer.allocUnsafe(headOffset + headBytes.length + body.length);
   bytes[0] = version;
@@ -28,14 +33,21 @@ export function encodeEnvelope(kind: EnvelopeKind, head: unknown, body: Uint8Arr
   return bytes;
 }
 
-/** Reads an envelope; throws `store-corrupt` on another version or torn bytes: that is locked, never free (B-97). */
+/**
+ * Reads an envelope; throws `store-corrupt` on another version or torn bytes: that is locked,
+ * never free (B-97).
+ */
 export function decodeEnvelope(bytes: Uint8Array): Envelope {
   const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const kind = kinds[view[1] ?? kinds.length];
   if (view.length < headOffset || view[0] !== version || kind === undefined) throw corrupt();
   const bodyOffset = headOffset + view.readUInt32BE(2);
   if (bodyOffset > view.length) throw corrupt();
-  return { kind, head: parseHead(view.subarray(headOffset, bodyOffset)), body: view.subarray(bodyOffset) };
+  return {
+    kind,
+    head: parseHead(view.subarray(headOffset, bodyOffset)),
+    body: view.subarray(bodyOffset),
+  };
 }
 
 function parseHead(bytes: Buffer): unknown {
@@ -47,7 +59,10 @@ function parseHead(bytes: Buffer): unknown {
   }
 }
 
-/** The envelope of a plain function's value; a value that JSON cannot say is omitted rather than run again. */
+/**
+ * The envelope of a plain function's value; a value that JSON cannot say is omitted rather than
+ * run again.
+ */
 export function encodeValue(value: unknown): Uint8Array {
   if (value === undefined) return encodeEnvelope("undefined", undefined);
   if (value instanceof Uint8Array) return encodeEnvelope("bytes", undefined, value);
@@ -69,7 +84,7 @@ export function decodeValue(bytes: Uint8Array): unknown {
     case "omitted":
       throw new LatchkeyError(
         "result-omitted",
-        "The work is done, but its result could not be kept. Look the outcome up; do not send it again.",
+        "The work is done, but its result was not kept. Look the outcome up; do not send it again.",
       );
     case "http":
       throw corrupt();
@@ -87,7 +102,7 @@ function jsonText(value: unknown): string | undefined {
 function corrupt(cause?: unknown): LatchkeyError {
   return new LatchkeyError(
     "store-corrupt",
-    "A recorded result cannot be read by this version. Deploy the version that wrote it, or forget the record.",
+    "A recorded result cannot be read. Deploy the version that wrote it, or forget the record.",
     { cause },
   );
 }

@@ -1,6 +1,6 @@
 /**
- * The engine: runs the machine against a store in real time. It claims, keeps the lease alive, records and releases;
- * it knows no HTTP. Adapters use `begin`, plain code uses `run`.
+ * The engine: runs the machine against a store in real time. It claims, keeps the lease alive,
+ * records and releases; it knows no HTTP. Adapters use `begin`, plain code uses `run`.
  */
 import { durationMs } from "../duration.ts";
 import type { Duration } from "../duration.ts";
@@ -28,7 +28,10 @@ export const engineDefaults = Object.freeze({
 
 export interface EngineOptions {
   readonly store: Store;
-  /** How long a silent owner blocks its key. Renewed every third of it. Default `"30s"`, at least 100 ms. */
+  /**
+   * How long a silent owner blocks its key. Renewed every third of it. Default `"30s"`, at least
+   * 100 ms.
+   */
   readonly lease?: Duration;
   /** How long a result is kept. Default `"24h"`. */
   readonly retention?: Duration;
@@ -61,7 +64,9 @@ export interface RunRequest {
   readonly key: string;
   /** Whose key it is. Default `"public"`: one key space for all. */
   readonly scope?: string;
-  /** What the key is bound to: the same key with another input is refused. JSON, bytes, or nothing. */
+  /**
+   * What the key is bound to: the same key with another input is refused. JSON, bytes, or nothing.
+   */
   readonly input?: unknown;
 }
 
@@ -69,23 +74,32 @@ export interface Engine extends Events {
   /** Claims the intent and says what to do. Rejects with `key-invalid` before any store call. */
   begin(intent: Intent): Promise<Admission>;
   /**
-   * Runs `work` once for its key and returns its value, or the recorded one. Rejects with what `work` throws (the key is
-   * released) or a `LatchkeyError`: `in-progress`, `key-reused`, `outcome-unknown`, `result-omitted`, `store-…`.
+   * Runs `work` once for its key and returns its value, or the recorded one. Rejects with what
+   * `work` throws (the key is released) or a `LatchkeyError`: `in-progress`, `key-reused`,
+   * `outcome-unknown`, `result-omitted`, `store-…`.
    */
   run<T>(request: RunRequest, work: (claim: Claim) => T | Promise<T>): Promise<T>;
-  /** Waits for running claims and background writes, at most `withinMs` (default 10 000). The store stays open. */
+  /**
+   * Waits for running claims and background writes, at most `withinMs` (default 10 000). The store
+   * stays open.
+   */
   close(withinMs?: number): Promise<void>;
 }
 
 /** Creates an engine. Throws `TypeError` on a wrong option. */
 export function createEngine(options: EngineOptions): Engine {
   if (typeof options?.store?.claim !== "function") {
-    throw new TypeError("createEngine needs { store }, e.g. createEngine({ store: memoryStore() }).");
+    throw new TypeError(
+      "createEngine needs { store }, e.g. createEngine({ store: memoryStore() }).",
+    );
   }
   const { store, runtime = systemRuntime } = options;
   const leaseMs = durationMs(options.lease ?? engineDefaults.lease, "lease", 100);
   const retentionMs = durationMs(options.retention ?? engineDefaults.retention, "retention");
-  const storeTimeoutMs = durationMs(options.storeTimeout ?? engineDefaults.storeTimeout, "storeTimeout");
+  const storeTimeoutMs = durationMs(
+    options.storeTimeout ?? engineDefaults.storeTimeout,
+    "storeTimeout",
+  );
   const onAbandoned = checkOnAbandoned(options.onAbandoned ?? engineDefaults.onAbandoned);
   const events = createEvents(options.onEvent);
   const background = new Set<Promise<unknown>>();
@@ -99,7 +113,18 @@ export function createEngine(options: EngineOptions): Engine {
     const { operation, scope, fingerprint } = intent;
     const id = recordId(scope, operation, checkKey(intent.key));
     const owner = runtime.token() as OwnerToken;
-    const context = { store, runtime, events, id, owner, operation, leaseMs, retentionMs, storeTimeoutMs, track };
+    const context = {
+      store,
+      runtime,
+      events,
+      id,
+      owner,
+      operation,
+      leaseMs,
+      retentionMs,
+      storeTimeoutMs,
+      track,
+    };
     const command = { owner, fingerprint, operation, leaseMs, retentionMs, onAbandoned };
     const patience = { limitMs: storeTimeoutMs, patienceMs: storeTimeoutMs, attempts: 2 };
     try {
@@ -125,17 +150,25 @@ export function createEngine(options: EngineOptions): Engine {
     ...events,
     begin,
     run,
-    close: async (withinMs = 10_000) => {
-      const untilMs = runtime.nowMs() + withinMs;
-      while (background.size > 0 && runtime.nowMs() < untilMs) {
-        const leftMs = untilMs - runtime.nowMs();
-        let cancel = (): void => {};
-        const timeout = new Promise<void>((resolve) => (cancel = runtime.timer(resolve, leftMs)));
-        await Promise.race([Promise.allSettled(background), timeout]);
-        cancel();
-      }
-    },
+    close: (withinMs = 10_000) => drain(background, runtime, withinMs),
   };
+}
+
+// What ends may start more (a release after a failed claim), so look again until nothing is left or time is up.
+async function drain(
+  background: ReadonlySet<Promise<unknown>>,
+  runtime: Runtime,
+  withinMs: number,
+): Promise<void> {
+  const untilMs = runtime.nowMs() + withinMs;
+  while (background.size > 0 && runtime.nowMs() < untilMs) {
+    let cancel = (): void => {};
+    const timeout = new Promise<void>((resolve) => {
+      cancel = runtime.timer(resolve, untilMs - runtime.nowMs());
+    });
+    await Promise.race([Promise.allSettled(background), timeout]);
+    cancel();
+  }
 }
 
 function admission(context: ClaimContext, reply: ClaimReply): Admission {
@@ -159,8 +192,17 @@ function admission(context: ClaimContext, reply: ClaimReply): Admission {
   }
 }
 
-// A claim that timed out may have been applied: without a release it would block the key for a lease (ghost claim).
-function releaseGhost({ store, runtime, id, owner, leaseMs, storeTimeoutMs, track }: ClaimContext): void {
+// A claim that timed out may have been applied: without a release it would block the key for a
+// lease (ghost claim).
+function releaseGhost({
+  store,
+  runtime,
+  id,
+  owner,
+  leaseMs,
+  storeTimeoutMs,
+  track,
+}: ClaimContext): void {
   const call = () => store.release(id, owner);
   const released = persist(runtime, { call, limitMs: storeTimeoutMs, patienceMs: leaseMs });
   track(released.catch(() => undefined)); // given up after a lease: by then the ghost has lapsed
@@ -199,7 +241,7 @@ function refusal(admitted: Exclude<Admission, { kind: "execute" | "completed" }>
     case "in-doubt":
       return new LatchkeyError(
         "outcome-unknown",
-        "Whether this operation was executed is unknown. Have an operator resolve it; do not send it again.",
+        "Whether this was executed is unknown. Have an operator resolve it; do not send it again.",
       );
     case "unavailable":
       return admitted.error;
@@ -208,5 +250,7 @@ function refusal(admitted: Exclude<Admission, { kind: "execute" | "completed" }>
 
 function checkOnAbandoned(value: unknown): OnAbandoned {
   if (value === "takeover" || value === "in-doubt") return value;
-  throw new TypeError(`onAbandoned must be "takeover" or "in-doubt"; got ${JSON.stringify(value)}.`);
+  throw new TypeError(
+    `onAbandoned must be "takeover" or "in-doubt"; got ${JSON.stringify(value)}.`,
+  );
 }

@@ -1,4 +1,7 @@
-/** What the engine tells an operator: one typed event for every outcome, never with a key, body, scope or fingerprint. */
+/**
+ * What the engine tells an operator: one typed event for every outcome, never with a key, body,
+ * scope or fingerprint.
+ */
 
 export type EngineEventKind =
   | "executed"
@@ -32,7 +35,10 @@ export interface Events {
   subscribe(listener: EventListener): () => void;
 }
 
-/** Listeners in order of subscription. One that throws changes nothing for the request (B-114): a warning tells. */
+/**
+ * Listeners in order of subscription. One that throws changes nothing for the request (B-114): a
+ * warning tells.
+ */
 export function createEvents(first?: EventListener): Events {
   const listeners = new Set<EventListener>(first === undefined ? [] : [first]);
   return {
@@ -50,6 +56,9 @@ function deliver(listener: EventListener, event: EngineEvent): void {
   try {
     listener(event);
   } catch (error) {
-    process.emitWarning(`An event listener threw on "${event.kind}": ${String(error)}`, "LatchkeyWarning");
+    process.emitWarning(
+      `An event listener threw on "${event.kind}": ${String(error)}`,
+      "LatchkeyWarning",
+    );
   }
 }

@@ -1,13 +1,17 @@
 /**
- * Fingerprints: SHA-256 over what was asked. JSON counts by value (keys sorted, no white space), everything else by its
- * bytes. Taken before the handler runs, so that a handler that changes its input cannot change them.
+ * Fingerprints: SHA-256 over what was asked. JSON counts by value (keys sorted, no white space),
+ * everything else by its bytes. Taken before the handler runs, so that a handler that changes its
+ * input cannot change them.
  */
 import type { Fingerprint } from "../machine/record.ts";
 import { digest } from "./key.ts";
 
 const deepestLevel = 500;
 
-/** A body as it counts: nothing at all, bytes, or a JSON value. The three never share a fingerprint (B-65). */
+/**
+ * A body as it counts: nothing at all, bytes, or a JSON value. The three never share a fingerprint
+ * (B-65).
+ */
 export type Content =
   | { readonly kind: "none" }
   | { readonly kind: "bytes"; readonly bytes: Uint8Array }
@@ -23,9 +27,13 @@ function contentText(content: Exclude<Content, { kind: "bytes" }>): string {
   return content.kind === "none" ? "" : canonicalJson(content.value);
 }
 
-/** JSON with sorted keys and no white space; throws `RangeError` over 500 levels and `TypeError` on what JSON cannot say. */
+/**
+ * JSON with sorted keys and no white space; throws `RangeError` over 500 levels and `TypeError` on
+ * what JSON cannot say.
+ */
 export function canonicalJson(value: unknown, level = 0): string {
-  if (level > deepestLevel) throw new RangeError(`JSON is nested over ${deepestLevel} levels deep.`);
+  if (level > deepestLevel)
+    throw new RangeError(`JSON is nested over ${deepestLevel} levels deep.`);
   if (typeof value !== "object" || value === null) return primitive(value);
   if (hasToJson(value)) return canonicalJson(value.toJSON(), level + 1);
   if (Array.isArray(value)) {

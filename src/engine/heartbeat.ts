@@ -1,4 +1,7 @@
-/** The heartbeat of one claim: renews the lease every third of it, and aborts a signal when the lease is lost. */
+/**
+ * The heartbeat of one claim: renews the lease every third of it, and aborts a signal when the
+ * lease is lost.
+ */
 import type { RenewReply } from "../machine/record.ts";
 import { withDeadline } from "./store-call.ts";
 import type { Runtime } from "./runtime.ts";
@@ -15,7 +18,10 @@ export interface Heartbeat {
   stop(): void;
 }
 
-/** Starts renewing. Failures of the store are tried again; only a whole lease without renewal counts as lost. */
+/**
+ * Starts renewing. Failures of the store are tried again; only a whole lease without renewal
+ * counts as lost.
+ */
 export function startHeartbeat(options: HeartbeatOptions): Heartbeat {
   const { runtime, leaseMs } = options;
   const intervalMs = Math.max(1, Math.floor(leaseMs / 3));

@@ -1,4 +1,7 @@
-/** Keys and the names made from them: what a key may look like, the record id, and keys derived for downstream calls. */
+/**
+ * Keys and the names made from them: what a key may look like, the record id, and keys derived for
+ * downstream calls.
+ */
 import { hash } from "node:crypto";
 import { LatchkeyError } from "../errors.ts";
 import type { RecordId } from "../machine/record.ts";
@@ -6,7 +9,10 @@ import type { RecordId } from "../machine/record.ts";
 /** The longest key, in bytes (B-9). */
 export const longestKeyBytes = 255;
 
-/** Throws `key-invalid` unless the key is 1–255 visible ASCII characters (spaces inside a quoted key included). */
+/**
+ * Throws `key-invalid` unless the key is 1–255 visible ASCII characters (spaces inside a quoted
+ * key included).
+ */
 export function checkKey(key: string): string {
   if (typeof key === "string" && /^[\x20-\x7e]{1,255}$/.test(key) && key.trim() !== "") return key;
   throw new LatchkeyError(

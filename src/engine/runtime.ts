@@ -1,4 +1,7 @@
-/** The outside world as the engine sees it: clock, randomness, timers. Injected, so that tests never sleep. */
+/**
+ * The outside world as the engine sees it: clock, randomness, timers. Injected, so that tests
+ * never sleep.
+ */
 import { randomUUID } from "node:crypto";
 
 export interface Runtime {
@@ -8,7 +11,10 @@ export interface Runtime {
   random(): number;
   /** A fresh token nobody can guess. */
   token(): string;
-  /** Runs `action` once after `delayMs`; returns what cancels it. A `background` timer keeps no process alive. */
+  /**
+   * Runs `action` once after `delayMs`; returns what cancels it. A `background` timer keeps no
+   * process alive.
+   */
   timer(action: () => void, delayMs: number, background?: boolean): () => void;
 }
 

@@ -1,6 +1,7 @@
 /**
- * How the engine talks to a store: every call has our own deadline, and writes an owner needs are repeated with the same
- * token until the store has acknowledged them (a driver may leave a promise pending for ever, or lose a reply).
+ * How the engine talks to a store: every call has our own deadline, and writes an owner needs are
+ * repeated with the same token until the store has acknowledged them (a driver may leave a promise
+ * pending for ever, or lose a reply).
  */
 import { isLatchkeyError, LatchkeyError } from "../errors.ts";
 import { pause } from "./runtime.ts";
@@ -35,7 +36,10 @@ export interface Persistence<T> {
   readonly onFailure?: (error: LatchkeyError) => void;
 }
 
-/** Repeats an idempotent store call with jittered back-off until acknowledged; rejects with the last error. */
+/**
+ * Repeats an idempotent store call with jittered back-off until acknowledged; rejects with the
+ * last error.
+ */
 export async function persist<T>(runtime: Runtime, options: Persistence<T>): Promise<T> {
   const untilMs = runtime.nowMs() + options.patienceMs;
   for (let attempt = 1; ; attempt += 1) {
@@ -51,7 +55,8 @@ export async function persist<T>(runtime: Runtime, options: Persistence<T>): Pro
   }
 }
 
-// A full store may have room again, an unreachable one come back; a corrupt record or an unfit store will not change.
+// A full store may have room again, an unreachable one come back; a corrupt record or an unfit
+// store will not change.
 function isPassing(error: LatchkeyError): boolean {
   return error.code === "store-unavailable" || error.code === "store-full";
 }

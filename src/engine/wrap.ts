@@ -1,4 +1,7 @@
-/** Plain functions: `idempotent(engine, charge, { operation, key })` gives the same function, run once for each key. */
+/**
+ * Plain functions: `idempotent(engine, charge, { operation, key })` gives the same function, run
+ * once for each key.
+ */
 import type { Claim } from "./claim.ts";
 import type { Engine } from "./engine.ts";
 
@@ -12,8 +15,9 @@ export interface WrapOptions<Input> {
 }
 
 /**
- * Wraps a function of one input. A repeated call with the same key returns the recorded value (as JSON keeps it); with
- * another input it rejects with `key-reused`, while the first runs with `in-progress`.
+ * Wraps a function of one input. A repeated call with the same key returns the recorded value (as
+ * JSON keeps it); with another input it rejects with `key-reused`, while the first runs with
+ * `in-progress`.
  */
 export function idempotent<Input, Output>(
   engine: Engine,
@@ -26,6 +30,8 @@ export function idempotent<Input, Output>(
   }
   return (input) => {
     const whose = scope === undefined ? {} : { scope: scope(input) };
-    return engine.run({ operation, key: key(input), input, ...whose }, (claim) => work(input, claim));
+    return engine.run({ operation, key: key(input), input, ...whose }, (claim) =>
+      work(input, claim),
+    );
   };
 }

@@ -1,6 +1,7 @@
 /**
- * Admission of one HTTP request: bypass, answer, or execute. Every HTTP rule of the layer stands here or beside it, on
- * plain data; adapters only translate. Questions in order: method, key, scope, body, claim.
+ * Admission of one HTTP request: bypass, answer, or execute. Every HTTP rule of the layer stands
+ * here or beside it, on plain data; adapters only translate. Questions in order: method, key,
+ * scope, body, claim.
  */
 import { isLatchkeyError } from "../errors.ts";
 import type { Admission, Engine } from "../engine/engine.ts";
@@ -96,7 +97,8 @@ function replay({ result, completedAtMs }: Extract<Admission, { kind: "completed
   }
 }
 
-// A scope function that yields nothing, or throws, refuses the request: never a scope shared by all (B-101).
+// A scope function that yields nothing, or throws, refuses the request: never a scope shared by all
+// (B-101).
 async function scopeOf(exchange: Exchange): Promise<string | undefined> {
   try {
     const scope = await exchange.scope();
@@ -120,12 +122,18 @@ function fingerprintOfExchange(
   }
 }
 
-/** A body by its media type: JSON by value, everything else (and JSON that cannot be parsed) by its bytes (B-62). */
+/**
+ * A body by its media type: JSON by value, everything else (and JSON that cannot be parsed) by its
+ * bytes (B-62).
+ */
 export function contentOfBytes(bytes: Uint8Array | undefined, mediaType: string): Content {
   if (bytes === undefined) return { kind: "none" };
   if (bytes.length === 0 || !isJson(mediaType)) return { kind: "bytes", bytes };
   try {
-    return { kind: "json", value: JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes)) };
+    return {
+      kind: "json",
+      value: JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes)),
+    };
   } catch {
     return { kind: "bytes", bytes };
   }

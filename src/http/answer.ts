@@ -1,4 +1,7 @@
-/** An HTTP answer as plain data, and the problem documents (RFC 9457) that the layer itself answers with. */
+/**
+ * An HTTP answer as plain data, and the problem documents (RFC 9457) that the layer itself answers
+ * with.
+ */
 
 /** Header names and values in order; several of one name stay several. */
 export type HeaderList = readonly (readonly [name: string, value: string])[];
@@ -31,7 +34,8 @@ const problems: Readonly<Record<ProblemCode, Problem>> = {
   "key-missing": {
     status: 400,
     title: "Idempotency-Key is missing",
-    detail: "This operation requires the Idempotency-Key header. Send one, the same on every retry.",
+    detail:
+      "This operation requires the Idempotency-Key header. Send one, the same on every retry.",
     retry: false,
   },
   "key-invalid": {
@@ -49,13 +53,15 @@ const problems: Readonly<Record<ProblemCode, Problem>> = {
   "outcome-unknown": {
     status: 409,
     title: "The outcome for this Idempotency-Key is unknown",
-    detail: "The first request may or may not have taken effect. Retrying cannot tell; ask support.",
+    detail:
+      "The first request may or may not have taken effect. Retrying cannot tell; ask support.",
     retry: false,
   },
   "result-omitted": {
     status: 409,
     title: "The response for this Idempotency-Key was not kept",
-    detail: "The operation was executed, but its response could not be recorded. Look the outcome up.",
+    detail:
+      "The operation was executed, but its response could not be recorded. Look the outcome up.",
     retry: false,
   },
   "key-reused": {
@@ -73,7 +79,8 @@ const problems: Readonly<Record<ProblemCode, Problem>> = {
   "scope-missing": {
     status: 403,
     title: "The caller is unknown",
-    detail: "This operation needs to know whose Idempotency-Key this is, and the request does not say.",
+    detail:
+      "This operation needs to know whose Idempotency-Key this is, and the request does not say.",
     retry: false,
   },
   "store-unavailable": {
@@ -87,7 +94,11 @@ const problems: Readonly<Record<ProblemCode, Problem>> = {
 /** The answer for a problem code. `retryAfterMs` becomes whole seconds, at least 1. */
 export function problemAnswer(
   code: ProblemCode,
-  options: { readonly retryAfterMs?: number; readonly detail?: string; readonly more?: object } = {},
+  options: {
+    readonly retryAfterMs?: number;
+    readonly detail?: string;
+    readonly more?: object;
+  } = {},
 ): Answer {
   const { status, title, detail, retry } = problems[code];
   const type = `${docs}#${code}`;

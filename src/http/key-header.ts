@@ -1,4 +1,7 @@
-/** Reads the `Idempotency-Key` header: an RFC 8941 string item, or a bare token as most SDKs send it. Only syntax. */
+/**
+ * Reads the `Idempotency-Key` header: an RFC 8941 string item, or a bare token as most SDKs send
+ * it. Only syntax.
+ */
 
 export type KeyHeader =
   | { readonly kind: "absent" }
@@ -6,7 +9,8 @@ export type KeyHeader =
   | { readonly kind: "key"; readonly key: string };
 
 // sf-string with optional parameters, which are ignored (B-7).
-const quoted = /^"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"((?:;[ ]*[a-z*][\w.*-]*(?:=[^;,\s]+)?)*)$/;
+const quoted =
+  /^"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"((?:;[ ]*[a-z*][\w.*-]*(?:=[^;,\s]+)?)*)$/;
 // Visible ASCII; a comma or a quote would mean two values joined into one (B-11).
 const bare = /^[\x21\x23-\x2b\x2d-\x7e]+$/;
 

@@ -1,22 +1,30 @@
-/** The options every HTTP adapter shares, their defaults in one frozen object, and their check at construction. */
+/**
+ * The options every HTTP adapter shares, their defaults in one frozen object, and their check at
+ * construction.
+ */
 
 export interface HttpOptions<Req> {
   /**
-   * Whose keys these are: a function of the request, run after authentication, or the explicit literal `"public"`.
-   * Required: without it one customer's response could reach another.
+   * Whose keys these are: a function of the request, run after authentication, or the explicit
+   * literal `"public"`. Required: without it one customer's response could reach another.
    */
   readonly scope: "public" | ((request: Req) => unknown);
   /** Refuse requests without a key. Default false. */
   readonly required?: boolean;
   /** Methods that are protected. Default `["POST", "PATCH"]`. */
   readonly methods?: readonly string[];
-  /** Method and route pattern, when the adapter cannot know them. Default: what the framework says, or the path. */
+  /**
+   * Method and route pattern, when the adapter cannot know them. Default: what the framework says,
+   * or the path.
+   */
   readonly operation?: string;
   /** Further response headers to record and replay, beside the allow-list. Default none. */
   readonly replayHeaders?: readonly string[];
   /** Largest response body that is recorded, in bytes; a larger one is omitted. Default 1 MiB. */
   readonly maxRecordedBytes?: number;
-  /** Largest request body read for the fingerprint, in bytes; a larger one gets 413. Default 1 MiB. */
+  /**
+   * Largest request body read for the fingerprint, in bytes; a larger one gets 413. Default 1 MiB.
+   */
   readonly maxRequestBytes?: number;
 }
 
@@ -45,11 +53,14 @@ const known: ReadonlySet<string> = new Set([
   "maxRequestBytes",
 ]);
 
-/** Checks an adapter's options; throws `TypeError` on a missing scope, an unknown option or a wrong value. */
+/**
+ * Checks an adapter's options; throws `TypeError` on a missing scope, an unknown option or a wrong
+ * value.
+ */
 export function httpPolicy<Req>(options: HttpOptions<Req>): HttpPolicy {
   if (typeof options?.scope !== "function" && options?.scope !== "public") {
     throw new TypeError(
-      'idempotent needs { scope }: a function such as (req) => req.user.id, or "public" when all callers may share keys.',
+      'idempotent needs { scope }: a function such as (req) => req.user.id, or "public".',
     );
   }
   for (const name of Object.keys(options)) {
@@ -60,8 +71,14 @@ export function httpPolicy<Req>(options: HttpOptions<Req>): HttpPolicy {
     required: options.required ?? httpDefaults.required,
     methods: new Set(methods.map((method) => method.toUpperCase())),
     replayHeaders: options.replayHeaders ?? [],
-    maxRecordedBytes: bytes(options.maxRecordedBytes ?? httpDefaults.maxRecordedBytes, "maxRecordedBytes"),
-    maxRequestBytes: bytes(options.maxRequestBytes ?? httpDefaults.maxRequestBytes, "maxRequestBytes"),
+    maxRecordedBytes: bytes(
+      options.maxRecordedBytes ?? httpDefaults.maxRecordedBytes,
+      "maxRecordedBytes",
+    ),
+    maxRequestBytes: bytes(
+      options.maxRequestBytes ?? httpDefaults.maxRequestBytes,
+      "maxRequestBytes",
+    ),
   };
 }
 

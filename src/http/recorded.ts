@@ -1,4 +1,7 @@
-/** Which responses are recorded, which of their headers, and how a recorded response becomes a replay. */
+/**
+ * Which responses are recorded, which of their headers, and how a recorded response becomes a
+ * replay.
+ */
 import { decodeEnvelope, encodeEnvelope } from "../engine/codec.ts";
 import { problemAnswer } from "./answer.ts";
 import type { Answer, HeaderList } from "./answer.ts";
@@ -9,12 +12,18 @@ const replayedHeaders: ReadonlySet<string> = new Set(["location", "etag", "last-
 // The framing belongs to each exchange; everything else that is content-* describes the body.
 const framing: ReadonlySet<string> = new Set(["content-length", "content-range"]);
 
-/** 2xx, 3xx and 4xx are outcomes, except a few; 5xx is not: the work may be tried again (B-69, B-71, B-72). */
+/**
+ * 2xx, 3xx and 4xx are outcomes, except a few; 5xx is not: the work may be tried again (B-69,
+ * B-71, B-72).
+ */
 export function isRecorded(status: number): boolean {
   return status >= 200 && status < 500 && !passingStatuses.has(status);
 }
 
-/** The headers that are kept: an allow-list, so that no cookie or credential ever gets to the store (B-29). */
+/**
+ * The headers that are kept: an allow-list, so that no cookie or credential ever gets to the store
+ * (B-29).
+ */
 export function keptHeaders(headers: HeaderList, also: readonly string[] = []): HeaderList {
   const extra = new Set(also.map((name) => name.toLowerCase()));
   return headers
@@ -33,7 +42,10 @@ export function encodeAnswer(answer: Answer, replayHeaders: readonly string[]): 
   return encodeEnvelope("http", { status, headers }, answer.body);
 }
 
-/** The envelope of a response that could not be kept: the work is done and must never run again (B-107). */
+/**
+ * The envelope of a response that could not be kept: the work is done and must never run again
+ * (B-107).
+ */
 export function encodeOmitted(status: number): Uint8Array {
   return encodeEnvelope("omitted", { status });
 }

@@ -1,12 +1,15 @@
 /**
- * What must be true of every single step of the machine, whatever the history: checked by the property tests on the
- * pure function and by the conformance suite on real stores. Pure; returns sentences instead of throwing.
+ * What must be true of every single step of the machine, whatever the history: checked by the
+ * property tests on the pure function and by the conformance suite on real stores. Pure; returns
+ * sentences instead of throwing.
  */
 import type { StoredRecord } from "./record.ts";
 
 type Before = StoredRecord | undefined;
 
-/** The broken rules of one step, as sentences; empty when all hold. `nowMs` is the store's clock. */
+/**
+ * The broken rules of one step, as sentences; empty when all hold. `nowMs` is the store's clock.
+ */
 export function brokenInvariants(before: Before, after: Before, nowMs: number): readonly string[] {
   const broken: string[] = [];
   const live = before !== undefined && nowMs < before.expiresAtMs;
@@ -17,8 +20,10 @@ export function brokenInvariants(before: Before, after: Before, nowMs: number): 
     broken.push("a new owner did not get a greater fence");
   }
   if (!live) return broken;
-  if (after.fingerprint !== before.fingerprint) broken.push("a live record changed its fingerprint");
-  if (before.state === "completed" && after !== before) broken.push("a completed record was changed");
+  if (after.fingerprint !== before.fingerprint)
+    broken.push("a live record changed its fingerprint");
+  if (before.state === "completed" && after !== before)
+    broken.push("a completed record was changed");
   if (isCommitted(before) && after.owner !== before.owner) {
     broken.push("a committed record was given to another owner");
   }

@@ -1,6 +1,7 @@
 /**
- * The nouns of the state machine: records, commands and replies. Only types and the branded strings live here;
- * what a command does to a record is in `transition.ts`, and how a record is stored is each store's own matter.
+ * The nouns of the state machine: records, commands and replies. Only types and the branded strings
+ * live here; what a command does to a record is in `transition.ts`, and how a record is stored is
+ * each store's own matter.
  */
 
 /** SHA-256 over scope, operation and key (base64url): the only name a store knows a record by. */
@@ -16,7 +17,9 @@ interface RecordBase {
   readonly fingerprint: Fingerprint;
   /** What the record is about, for operators ("POST /payments"); never a key or a body. */
   readonly operation: string;
-  /** Grows with every claim of this record, also across expiry: microseconds of the store's clock. */
+  /**
+   * Grows with every claim of this record, also across expiry: microseconds of the store's clock.
+   */
   readonly fence: number;
   /** How many claims this record has seen, from 1. */
   readonly attempt: number;
@@ -99,7 +102,12 @@ export interface ResolveCommand {
 }
 
 export type Command =
-  ClaimCommand | RenewCommand | CommitCommand | CompleteCommand | ReleaseCommand | ResolveCommand;
+  | ClaimCommand
+  | RenewCommand
+  | CommitCommand
+  | CompleteCommand
+  | ReleaseCommand
+  | ResolveCommand;
 
 export type ClaimReply =
   | {
@@ -130,7 +138,9 @@ export type CommitReply = { readonly kind: "committed" } | LeaseLost;
 export type CompleteReply = { readonly kind: "recorded" } | LeaseLost;
 /** `in-doubt`: the owner had committed, so its release cannot free the record. */
 export type ReleaseReply =
-  { readonly kind: "released" } | { readonly kind: "in-doubt" } | LeaseLost;
+  | { readonly kind: "released" }
+  | { readonly kind: "in-doubt" }
+  | LeaseLost;
 export type ResolveReply = { readonly kind: "resolved" } | { readonly kind: "not-in-doubt" };
 
 /** The reply that belongs to each kind of command. */

@@ -1,7 +1,7 @@
 /**
- * The state machine as one pure function: (record, command, now) → { next, reply }. Memory and SQLite call it; the Lua
- * scripts of Redis restate it, and the contract suite demands that their replies are equal. No clock, no IO, no
- * randomness: `nowMs` is always the store's clock.
+ * The state machine as one pure function: (record, command, now) → { next, reply }. Memory and
+ * SQLite call it; the Lua scripts of Redis restate it, and the contract suite demands that their
+ * replies are equal. No clock, no IO, no randomness: `nowMs` is always the store's clock.
  */
 import type {
   ClaimCommand,
@@ -25,6 +25,12 @@ export interface Step<Reply> {
   readonly reply: Reply;
 }
 
+/** When a claim is judged, and the greatest fence this record ever had, also before it expired. */
+interface Instant {
+  readonly nowMs: number;
+  readonly lastFence: number;
+}
+
 /** Applies one command to one record at one instant of the store's clock (ms). */
 export function transition<K extends Command["kind"]>(
   stored: Before,
@@ -39,7 +45,7 @@ export function transition(
   const record = isOver(stored, nowMs) ? undefined : stored;
   switch (command.kind) {
     case "claim":
-      return claim(record, stored, command, nowMs);
+      return claim(record, command, { nowMs, lastFence: stored?.fence ?? 0 });
     case "renew":
       return renew(record, command, nowMs);
     case "commit":
@@ -58,14 +64,11 @@ export function isOver(record: Before, nowMs: number): boolean {
   return record !== undefined && nowMs >= record.expiresAtMs;
 }
 
-// The order of the questions is the contract: retention, fingerprint, state, lease (B-56: a mismatch beats a conflict).
-function claim(
-  record: Before,
-  stored: Before,
-  command: ClaimCommand,
-  nowMs: number,
-): Step<ClaimReply> {
-  if (record === undefined) return grant(undefined, stored?.fence ?? 0, command, nowMs);
+// The order of the questions is the contract: retention, fingerprint, state, lease (B-56: a
+// mismatch beats a conflict).
+function claim(record: Before, command: ClaimCommand, at: Instant): Step<ClaimReply> {
+  const { nowMs } = at;
+  if (record === undefined) return grant(record, command, at);
   if (record.fingerprint !== command.fingerprint) return stay(record, { kind: "mismatch" });
   switch (record.state) {
     case "completed":
@@ -78,17 +81,14 @@ function claim(
     case "in-doubt":
       return stay(record, { kind: "in-doubt", operation: record.operation });
     case "released":
-      return grant(record, record.fence, command, nowMs);
+      return grant(record, command, at);
     case "in-progress":
-      return claimHeld(clampLease(record, nowMs), command, nowMs);
+      return claimHeld(clampLease(record, nowMs), command, at);
   }
 }
 
-function claimHeld(
-  record: InProgressRecord,
-  command: ClaimCommand,
-  nowMs: number,
-): Step<ClaimReply> {
+function claimHeld(record: InProgressRecord, command: ClaimCommand, at: Instant): Step<ClaimReply> {
+  const { nowMs } = at;
   if (record.owner === command.owner) {
     // The owner lost the reply to its claim and asks again: it must not lock itself out (L3).
     const next = extendLease(record, command.leaseMs, nowMs);
@@ -105,15 +105,11 @@ function claimHeld(
     const next = doubt(record, nowMs);
     return { next, reply: { kind: "in-doubt", operation: next.operation } };
   }
-  return grant(record, record.fence, command, nowMs);
+  return grant(record, command, at);
 }
 
-function grant(
-  record: Before,
-  lastFence: number,
-  command: ClaimCommand,
-  nowMs: number,
-): Step<ClaimReply> {
+function grant(record: Before, command: ClaimCommand, at: Instant): Step<ClaimReply> {
+  const { nowMs, lastFence } = at;
   const next: InProgressRecord = {
     state: "in-progress",
     fingerprint: command.fingerprint,
@@ -133,11 +129,7 @@ function grant(
   return { next, reply: claimed(next) };
 }
 
-function renew(
-  record: Before,
-  command: RenewCommand,
-  nowMs: number,
-): Step<ReplyTo["renew"]> {
+function renew(record: Before, command: RenewCommand, nowMs: number): Step<ReplyTo["renew"]> {
   if (record?.state !== "in-progress" || record.owner !== command.owner) return lost(record);
   return { next: extendLease(record, command.leaseMs, nowMs), reply: { kind: "renewed" } };
 }
@@ -155,7 +147,8 @@ function complete(
   if (record?.owner !== command.owner || record.state === "released") return lost(record);
   // The same owner asks again after a lost reply: the first result stands (S-14).
   if (record.state === "completed") return stay(record, { kind: "recorded" });
-  // A late owner heals its own doubt, and a lapsed lease that nobody took over is still its own (B-85).
+  // A late owner heals its own doubt, and a lapsed lease that nobody took over is still its own
+  // (B-85).
   const next: StoredRecord = {
     ...identity(record),
     state: "completed",
@@ -166,11 +159,7 @@ function complete(
   return { next, reply: { kind: "recorded" } };
 }
 
-function release(
-  record: Before,
-  command: ReleaseCommand,
-  nowMs: number,
-): Step<ReplyTo["release"]> {
+function release(record: Before, command: ReleaseCommand, nowMs: number): Step<ReplyTo["release"]> {
   if (record?.owner !== command.owner || record.state === "completed") return lost(record);
   if (record.state === "released") return stay(record, { kind: "released" });
   if (record.committed) {
@@ -181,11 +170,7 @@ function release(
   return { next: { ...identity(record), state: "released" }, reply: { kind: "released" } };
 }
 
-function resolve(
-  record: Before,
-  command: ResolveCommand,
-  nowMs: number,
-): Step<ReplyTo["resolve"]> {
+function resolve(record: Before, command: ResolveCommand, nowMs: number): Step<ReplyTo["resolve"]> {
   if (record?.state !== "in-doubt") return stay(record, { kind: "not-in-doubt" });
   const { outcome } = command;
   const next: StoredRecord =
@@ -217,13 +202,16 @@ function extendLease(record: InProgressRecord, leaseMs: number, nowMs: number): 
   return { ...record, leaseMs, leaseEndsAtMs, expiresAtMs };
 }
 
-// A deadline further away than its own lease means that the server's clock jumped back: count from now.
+// A deadline further away than its own lease means that the server's clock jumped back: count from
+// now.
 function clampLease(record: InProgressRecord, nowMs: number): InProgressRecord {
   const latestMs = nowMs + record.leaseMs;
   return record.leaseEndsAtMs > latestMs ? { ...record, leaseEndsAtMs: latestMs } : record;
 }
 
-function identity(record: StoredRecord): Omit<InDoubtRecord, "state" | "committed" | "doubtedAtMs"> {
+function identity(
+  record: StoredRecord,
+): Omit<InDoubtRecord, "state" | "committed" | "doubtedAtMs"> {
   const { fingerprint, operation, fence, attempt, owner, claimedAtMs, expiresAtMs } = record;
   return { fingerprint, operation, fence, attempt, owner, claimedAtMs, expiresAtMs };
 }

@@ -1,6 +1,7 @@
 /**
- * The memory store: a Map and `transition()`. For tests, for reading, and for one process that may forget everything
- * when it ends. It is bounded: at its limit it sweeps, then refuses new keys instead of evicting live ones.
+ * The memory store: a Map and `transition()`. For tests, for reading, and for one process that may
+ * forget everything when it ends. It is bounded: at its limit it sweeps, then refuses new keys
+ * instead of evicting live ones.
  */
 import { LatchkeyError } from "../errors.ts";
 import type { Command, RecordId, ReplyTo, StoredRecord } from "../machine/record.ts";
@@ -8,7 +9,10 @@ import { isOver, transition } from "../machine/transition.ts";
 import type { Store } from "./store.ts";
 
 export interface MemoryStoreOptions {
-  /** Most records kept at a time. Default 100 000; beyond it a claim of a new key rejects with `store-full`. */
+  /**
+   * Most records kept at a time. Default 100 000; beyond it a claim of a new key rejects with
+   * `store-full`.
+   */
   readonly maxRecords?: number;
   /** The store's clock, ms since the epoch. Default `Date.now`. */
   readonly now?: () => number;
@@ -68,6 +72,6 @@ export function memoryStore(options: MemoryStoreOptions = {}): Store {
 function full(maxRecords: number): LatchkeyError {
   return new LatchkeyError(
     "store-full",
-    `The memory store holds its limit of ${maxRecords} records. Raise maxRecords, or use SQLite or Redis.`,
+    `The memory store is full at ${maxRecords} records. Raise maxRecords, or use SQLite or Redis.`,
   );
 }

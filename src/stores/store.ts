@@ -1,6 +1,7 @@
 /**
- * The contract every store keeps: each method is one atomic step, judged by the store's own clock, and safe to resend
- * with the same owner token. What a step means is in `machine/transition.ts`; the conformance suite checks it.
+ * The contract every store keeps: each method is one atomic step, judged by the store's own clock,
+ * and safe to resend with the same owner token. What a step means is in `machine/transition.ts`;
+ * the conformance suite checks it.
  */
 import type {
   ClaimCommand,
@@ -17,8 +18,9 @@ import type {
 } from "../machine/record.ts";
 
 /**
- * Keeps records. Rejections are `LatchkeyError`s: `store-unavailable` (nobody knows whether the step was applied),
- * `store-full`, `store-corrupt` (the record cannot be read: locked, never free), `store-unsuitable`.
+ * Keeps records. Rejections are `LatchkeyError`s: `store-unavailable` (nobody knows whether the
+ * step was applied), `store-full`, `store-corrupt` (the record cannot be read: locked, never free),
+ * `store-unsuitable`.
  */
 export interface Store {
   /** For messages and the demo: `"memory"`, `"sqlite"`, `"redis"`. */
@@ -31,11 +33,16 @@ export interface Store {
   resolve(id: RecordId, outcome: ResolveCommand["outcome"]): Promise<ResolveReply>;
   /** The record as it stands, for operators and tests; `undefined` when absent or over. */
   get(id: RecordId): Promise<StoredRecord | undefined>;
-  /** Deletes a record whatever its state. For operators: the next request with this key executes. */
+  /**
+   * Deletes a record whatever its state. For operators: the next request with this key executes.
+   */
   forget(id: RecordId): Promise<boolean>;
   /** Deletes up to `limit` (default 1000) records whose retention is over; returns how many. */
   sweep(limit?: number): Promise<number>;
-  /** Proves that the store can be reached and is fit for its task; rejects with a clear error otherwise. */
+  /**
+   * Proves that the store can be reached and is fit for its task; rejects with a clear error
+   * otherwise.
+   */
   check(): Promise<void>;
   /** Ends what the store itself opened; a client handed in by the user stays open. */
   close(): Promise<void>;

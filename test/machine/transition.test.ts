@@ -1,5 +1,8 @@
-/** The state machine under random histories of several owners and a moving clock, against its invariants. */
-import fc from "fast-check";
+/**
+ * The state machine under random histories of several owners and a moving clock, against its
+ * invariants.
+ */
+import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { brokenInvariants } from "../../src/machine/invariants.ts";
 import type { Command, Fingerprint, OwnerToken, StoredRecord } from "../../src/machine/record.ts";
@@ -71,7 +74,8 @@ describe("transition", () => {
       fc.property(history, command, (steps, last) => {
         let record: StoredRecord | undefined;
         let nowMs = 1_000_000;
-        for (const [step, passMs] of steps) record = transition(record, step, (nowMs += passMs)).next;
+        for (const [step, passMs] of steps)
+          record = transition(record, step, (nowMs += passMs)).next;
         if (last.kind === "resolve") return;
         const first = transition(record, last, nowMs);
         const again = transition(first.next, last, nowMs);
@@ -102,7 +106,7 @@ describe("transition", () => {
     expect(transition(b.next, completion, 150).reply).toEqual({ kind: "lease-lost" });
   });
 
-  it("never takes over a committed record: it goes to in doubt, and its late owner heals it (B-75)", () => {
+  it("moves a committed record to in doubt instead of a takeover (B-75)", () => {
     const a = transition(undefined, claimOf("a"), 0).next;
     const committed = transition(a, { kind: "commit", owner: "a" as OwnerToken }, 1).next;
     const doubted = transition(committed, claimOf("b"), 200);
