@@ -83,13 +83,13 @@ export function tapResponse(res: ServerResponse, tap: Tap): void {
 // the body begins.
 function tapWriteHead(res: ServerResponse): void {
   const writeHead = res.writeHead.bind(res) as (status: number, reason?: string) => ServerResponse;
-  res.writeHead = ((status: number, reason?: unknown, given?: unknown): ServerResponse => {
+  res.writeHead = (status: number, reason?: unknown, given?: unknown): ServerResponse => {
     if (res.headersSent) return writeHead(status);
     res.statusCode = status;
     if (typeof reason === "string") res.statusMessage = reason;
     setHeaders(res, typeof reason === "string" ? given : (reason ?? given));
     return res;
-  }) as typeof res.writeHead;
+  };
 }
 
 function setHeaders(res: ServerResponse, given: unknown): void {

@@ -154,7 +154,7 @@ export function createEngine(options: EngineOptions): Engine {
   };
 }
 
-// What ends may start more (a release after a failed claim), so look again until nothing is left or time is up.
+// What ends may start more (a release after a failed claim): look again until nothing is left.
 async function drain(
   background: ReadonlySet<Promise<unknown>>,
   runtime: Runtime,

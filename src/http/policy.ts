@@ -30,7 +30,7 @@ export interface HttpOptions<Req> {
 
 export const httpDefaults = Object.freeze({
   required: false,
-  methods: Object.freeze(["POST", "PATCH"]) as readonly string[],
+  methods: Object.freeze(["POST", "PATCH"]),
   maxRecordedBytes: 1_048_576,
   maxRequestBytes: 1_048_576,
 });

@@ -1,0 +1,79 @@
+/** Opening the file: pragmas that make a commit durable, the schema and its version, and errors in words. */
+import { mkdirSync } from "node:fs";
+import { dirname } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { isLatchkeyError, LatchkeyError } from "../../errors.ts";
+
+const schemaVersion = 1;
+const schema = `
+  CREATE TABLE IF NOT EXISTS latchkey_records (
+    id TEXT PRIMARY KEY NOT NULL,
+    expires_at_ms INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    fields TEXT NOT NULL,
+    result BLOB
+  ) STRICT;
+  CREATE INDEX IF NOT EXISTS latchkey_records_expiry ON latchkey_records (expires_at_ms);
+  PRAGMA user_version = ${schemaVersion};
+`;
+
+/** An open database whose every commit reaches the disk. */
+export function openDatabase(path: string): DatabaseSync {
+  try {
+    if (path !== ":memory:") mkdirSync(dirname(path), { recursive: true });
+    const database = new DatabaseSync(path, { timeout: 3000 });
+    prepare(database);
+    return database;
+  } catch (error) {
+    throw storeError(error);
+  }
+}
+
+function prepare(database: DatabaseSync): void {
+  const version = pragma(database, "user_version");
+  if (Number(version) > schemaVersion) {
+    throw new LatchkeyError(
+      "store-unsuitable",
+      `The database has schema ${version}, newer than ${schemaVersion}. Install a newer Latchkey.`,
+    );
+  }
+  database.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;");
+  if (Number(version) < schemaVersion) database.exec(`BEGIN IMMEDIATE; ${schema} COMMIT;`);
+  // Some builds fall back to NORMAL without a word: then acknowledged records die in a power cut.
+  if (Number(pragma(database, "synchronous")) < 2) {
+    throw new LatchkeyError(
+      "store-unsuitable",
+      "This SQLite build does not keep synchronous=FULL. Use another build of Node.",
+    );
+  }
+  database.exec("PRAGMA busy_timeout = 20;"); // later waits must not block the event loop
+}
+
+function pragma(database: DatabaseSync, name: string): unknown {
+  return database.prepare(`PRAGMA ${name}`).get()?.[name];
+}
+
+/** Whether another process holds the write lock. */
+export function isBusy(error: unknown): boolean {
+  return codeOf(error) === 5;
+}
+
+/** An error of SQLite or the file system in the contract's words. */
+export function storeError(error: unknown): LatchkeyError {
+  if (isLatchkeyError(error)) return error;
+  if (codeOf(error) === 13) {
+    const message = "The disk of the SQLite store is full. Free some space; claims are refused.";
+    return new LatchkeyError("store-full", message, { cause: error });
+  }
+  const what = error instanceof Error ? error.message : String(error);
+  return new LatchkeyError(
+    "store-unavailable",
+    `The SQLite store cannot be used: ${what}. Check the path and its permissions.`,
+    { cause: error, retryAfterMs: 1000 },
+  );
+}
+
+function codeOf(error: unknown): number | undefined {
+  const code = (error as { errcode?: unknown } | undefined)?.errcode;
+  return typeof code === "number" ? code & 0xff : undefined;
+}

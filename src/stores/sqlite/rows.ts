@@ -1,0 +1,64 @@
+/** Records as rows: the result as a BLOB, everything else as one JSON text beside its expiry. */
+import type { DatabaseSync } from "node:sqlite";
+import { LatchkeyError } from "../../errors.ts";
+import type { RecordId, StoredRecord } from "../../machine/record.ts";
+
+export interface Rows {
+  read(id: RecordId): StoredRecord | undefined;
+  write(id: RecordId, record: StoredRecord): void;
+  remove(id: RecordId): boolean;
+  sweep(nowMs: number, limit: number): number;
+}
+
+const states: ReadonlySet<unknown> = new Set(["in-progress", "completed", "released", "in-doubt"]);
+
+/** The table of a database, with its statements prepared once. */
+export function rowsOf(database: DatabaseSync): Rows {
+  const select = database.prepare("SELECT * FROM latchkey_records WHERE id = ?");
+  const upsert = database.prepare(
+    "INSERT OR REPLACE INTO latchkey_records (id, expires_at_ms, state, fields, result) " +
+      "VALUES (?, ?, ?, ?, ?)",
+  );
+  const remove = database.prepare("DELETE FROM latchkey_records WHERE id = ?");
+  const sweep = database.prepare(
+    "DELETE FROM latchkey_records WHERE id IN " +
+      "(SELECT id FROM latchkey_records WHERE expires_at_ms <= ? LIMIT ?)",
+  );
+  return {
+    read: (id) => {
+      const row = select.get(id);
+      return row === undefined ? undefined : fromRow(row);
+    },
+    write: (id, record) => {
+      const { result, ...fields } = { result: undefined, ...record };
+      const blob = result ?? null;
+      upsert.run(id, record.expiresAtMs, record.state, JSON.stringify(fields), blob);
+    },
+    remove: (id) => remove.run(id).changes > 0,
+    sweep: (nowMs, limit) => Number(sweep.run(nowMs, limit).changes),
+  };
+}
+
+// A row nobody can read is locked, never free.
+function fromRow(row: Record<string, unknown>): StoredRecord {
+  const fields = parse(row["fields"]);
+  const { result } = row;
+  const sound = states.has(fields?.["state"]) && typeof fields?.["fingerprint"] === "string";
+  const whole = fields?.["state"] !== "completed" || result instanceof Uint8Array;
+  if (!sound || !whole) {
+    throw new LatchkeyError(
+      "store-corrupt",
+      "A record in the SQLite store cannot be read. Restore the file, or forget the record.",
+    );
+  }
+  const record = result instanceof Uint8Array ? { ...fields, result } : fields;
+  return record as unknown as StoredRecord;
+}
+
+function parse(text: unknown): Record<string, unknown> | undefined {
+  try {
+    return JSON.parse(String(text)) as Record<string, unknown>;
+  } catch {
+    return undefined; // the caller reports the record as corrupt
+  }
+}
