@@ -1,0 +1,69 @@
+/** `latchkey demo`: reads the settings, starts the payments API, and ends it without losing a payment. */
+import { once } from "node:events";
+import type { AddressInfo } from "node:net";
+import { Command } from "commander";
+import { durationMs } from "../../duration.ts";
+import { createEngine } from "../../engine/engine.ts";
+import { storeFromUrl } from "../../stores/store-from-url.ts";
+import { createDemoServer } from "./demo-server.ts";
+import { openLedger } from "./ledger.ts";
+
+interface Settings {
+  readonly port: string;
+  readonly host: string;
+  readonly store: string;
+  readonly delay: string;
+  readonly lease: string;
+  readonly retention: string;
+}
+
+/** The subcommand; flags win over the environment. */
+export function demoCommand(): Command {
+  const { env } = process;
+  return new Command("demo")
+    .description("Start the demo payments API.")
+    .option("--port <port>", "port, 0 for any", env["PORT"] ?? "3000")
+    .option("--host <host>", "address to listen on", env["HOST"] ?? "127.0.0.1")
+    .option("--store <url>", "where records are kept", env["STORE"] ?? "sqlite:./data/latchkey.db")
+    .option("--delay <duration>", "how slow the card network is", env["DELAY"] ?? "2s")
+    .option("--lease <duration>", "how long a dead owner blocks its key", env["LEASE"] ?? "30s")
+    .option("--retention <duration>", "how long a result is kept", env["RETENTION"] ?? "24h")
+    .action(runDemo);
+}
+
+async function runDemo(settings: Settings): Promise<void> {
+  const port = portOf(settings.port);
+  const delayMs = durationMs(settings.delay, "DELAY", 0);
+  const { lease, retention } = settings;
+  const leaseMs = durationMs(lease, "LEASE", 100);
+  durationMs(retention, "RETENTION");
+  const store = await storeFromUrl(settings.store);
+  await store.check();
+  const ledger = openLedger(settings.store);
+  const engine = createEngine({ store, lease: leaseMs, retention });
+  const server = createDemoServer({ engine, ledger, delayMs });
+  server.listen(port, settings.host);
+  await once(server, "listening");
+  announce(`http://${settings.host}:${(server.address() as AddressInfo).port}`, settings.store);
+  await Promise.race([once(process, "SIGTERM"), once(process, "SIGINT")]);
+  const closed = once(server, "close");
+  server.close();
+  server.closeIdleConnections();
+  await closed;
+  await engine.close();
+  await store.close();
+  ledger.close();
+}
+
+function announce(address: string, store: string): void {
+  process.stdout.write(
+    `latchkey demo listening on ${address}\nrecording in ${store}\n` +
+      `try: curl -X POST -H 'Idempotency-Key: demo-1' ${address}/process-payment\n`,
+  );
+}
+
+function portOf(text: string): number {
+  const port = /^\d{1,5}$/.test(text) ? Number(text) : Number.NaN;
+  if (port <= 65_535) return port;
+  throw new TypeError(`PORT must be a number from 0 to 65535; got ${JSON.stringify(text)}.`);
+}

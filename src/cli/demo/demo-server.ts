@@ -1,0 +1,81 @@
+/** The demo payments API on plain node:http: one slow payment, protected and unprotected, and its books. */
+import { randomUUID } from "node:crypto";
+import { createServer } from "node:http";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
+import { json } from "node:stream/consumers";
+import { setTimeout as sleep } from "node:timers/promises";
+import { idempotent } from "../../adapters/node.ts";
+import type { Listener } from "../../adapters/node.ts";
+import type { Engine } from "../../engine/engine.ts";
+import type { Ledger } from "./ledger.ts";
+
+export interface DemoOptions {
+  readonly engine: Engine;
+  readonly ledger: Ledger;
+  /** How slow the card network is, in ms. */
+  readonly delayMs: number;
+}
+
+/** The server, not yet listening. */
+export function createDemoServer({ engine, ledger, delayMs }: DemoOptions): Server {
+  const pay = payment(ledger, delayMs);
+  const options = { scope: customer, operation: "POST /process-payment" };
+  const routes: Readonly<Record<string, Listener>> = {
+    "POST /process-payment": idempotent(engine, options, (req, res, idempotency) =>
+      pay(req, res, idempotency?.key ?? null),
+    ),
+    "POST /unprotected/process-payment": (req, res) => pay(req, res, undefined),
+    "GET /charges": (_, res) => send(res, 200, { charges: ledger.charges() }),
+    "GET /healthz": (_, res) => send(res, 200, { status: "ok" }),
+  };
+  return createServer((req, res) => {
+    const path = (req.url ?? "/").split("?", 1)[0];
+    const route = routes[`${req.method} ${path}`];
+    if (route === undefined) return send(res, 404, { error: "There is no such route." });
+    return void Promise.resolve(route(req, res)).catch((error: unknown) => fail(res, error));
+  });
+}
+
+function payment(ledger: Ledger, delayMs: number) {
+  return async (
+    req: IncomingMessage,
+    res: ServerResponse,
+    key: string | null | undefined,
+  ): Promise<void> => {
+    const body = await bodyOf(req);
+    if (body === "invalid") return send(res, 400, { error: "The body is not JSON." });
+    await sleep(delayMs);
+    const receipt = randomUUID();
+    const at = new Date().toISOString();
+    ledger.book({ receipt, key: key ?? null, at, protected: key !== undefined });
+    return send(res, 200, { status: "authorized", receipt, ...body });
+  };
+}
+
+async function bodyOf(req: IncomingMessage): Promise<{ readonly amount?: unknown } | "invalid"> {
+  const length = req.headers["content-length"];
+  const empty = req.headers["transfer-encoding"] === undefined && (length ?? "0") === "0";
+  if (empty || !/json/i.test(req.headers["content-type"] ?? "")) return {};
+  try {
+    const value: unknown = await json(req);
+    const named = typeof value === "object" && value !== null && "amount" in value;
+    return named ? { amount: value.amount } : {};
+  } catch {
+    return "invalid";
+  }
+}
+
+function customer(req: IncomingMessage): string {
+  const sent = req.headers["x-customer"];
+  return typeof sent === "string" && sent !== "" ? sent : "demo-customer";
+}
+
+function send(res: ServerResponse, status: number, value: unknown): void {
+  res.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(value));
+}
+
+function fail(res: ServerResponse, error: unknown): void {
+  process.stderr.write(`latchkey demo: ${error instanceof Error ? error.message : "failed"}\n`);
+  if (res.headersSent) res.destroy();
+  else send(res, 500, { error: "The payment could not be processed." });
+}
