@@ -79,17 +79,16 @@ export function tapResponse(res: ServerResponse, tap: Tap): void {
   tapWriteHead(res);
 }
 
-// Headers given to writeHead never show in getHeaders(): keep them there, and the head unsent until
-// the body begins.
+// Headers given to writeHead never show in getHeaders(): set them first, then write the head as asked.
+// Node itself comes through here too, for the implicit head of a first write.
 function tapWriteHead(res: ServerResponse): void {
   const writeHead = res.writeHead.bind(res) as (status: number, reason?: string) => ServerResponse;
-  res.writeHead = (status: number, reason?: unknown, given?: unknown): ServerResponse => {
+  res.writeHead = ((status: number, reason?: unknown, given?: unknown): ServerResponse => {
     if (res.headersSent) return writeHead(status);
-    res.statusCode = status;
-    if (typeof reason === "string") res.statusMessage = reason;
-    setHeaders(res, typeof reason === "string" ? given : (reason ?? given));
-    return res;
-  };
+    const named = typeof reason === "string";
+    setHeaders(res, named ? given : (reason ?? given));
+    return named ? writeHead(status, reason) : writeHead(status);
+  }) as typeof res.writeHead;
 }
 
 function setHeaders(res: ServerResponse, given: unknown): void {

@@ -1,0 +1,191 @@
+/** The node adapter over real sockets, on memory and on SQLite. */
+import { once } from "node:events";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { afterEach, describe, expect, it } from "vitest";
+import { idempotent } from "../../src/adapters/node.ts";
+import type { Listener } from "../../src/adapters/node.ts";
+import { createEngine } from "../../src/engine/engine.ts";
+import { memoryStore } from "../../src/stores/memory.ts";
+import { sqliteStore } from "../../src/stores/sqlite/sqlite-store.ts";
+import type { Store } from "../../src/stores/store.ts";
+
+const closers: (() => Promise<unknown>)[] = [];
+afterEach(async () => {
+  await Promise.all(closers.splice(0).map((close) => close()));
+});
+
+async function serve(store: Store, listener: Listener) {
+  const engine = createEngine({ store });
+  const options = {
+    scope: (req: { headers: object }) => Reflect.get(req.headers, "x-user") ?? "u",
+  };
+  const operation = "POST /r";
+  const server = createServer(idempotent(engine, { ...options, operation }, listener));
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  closers.push(async () => {
+    server.closeAllConnections();
+    server.close();
+    await engine.close();
+    await store.close();
+  });
+  const { port } = server.address() as AddressInfo;
+  return (key: string | undefined, init: RequestInit & { readonly path?: string } = {}) =>
+    fetch(`http://127.0.0.1:${port}${init.path ?? "/r"}`, {
+      method: "POST",
+      body: "body",
+      ...init,
+      headers: { ...(key === undefined ? {} : { "idempotency-key": key }), ...init.headers },
+    });
+}
+
+const stores: readonly (readonly [string, () => Store])[] = [
+  ["memory", () => memoryStore()],
+  ["sqlite", () => sqliteStore(":memory:")],
+];
+
+describe.each(stores)("the node adapter on %s", (_name, open) => {
+  it("executes once and replays the same bytes (B-19, B-26, B-27, B-34)", async () => {
+    let runs = 0;
+    const bytes = Uint8Array.from({ length: 256 }, (_, index) => index);
+    const post = await serve(open(), (_req, res) => {
+      runs += 1;
+      res.writeHead(201, { "content-type": "application/x-all", "set-cookie": "s=1" }).end(bytes);
+    });
+    const first = await post("k");
+    const retry = await post('"k"');
+    expect([first.status, retry.status]).toEqual([201, 201]);
+    expect(new Uint8Array(await first.arrayBuffer())).toEqual(bytes);
+    expect(new Uint8Array(await retry.arrayBuffer())).toEqual(bytes);
+    expect(first.headers.get("idempotency-replayed")).toBeNull();
+    expect(first.headers.get("set-cookie")).toBe("s=1");
+    expect(retry.headers.get("idempotency-replayed")).toBe("true");
+    expect(retry.headers.get("content-type")).toBe("application/x-all");
+    expect(retry.headers.get("set-cookie")).toBeNull();
+    expect(runs).toBe(1);
+  });
+
+  it("refuses 49 of 50 at once with 409, then replays to all (B-43, B-44, B-46)", async () => {
+    let runs = 0;
+    const gate = Promise.withResolvers<void>();
+    const post = await serve(open(), async (_req, res) => {
+      runs += 1;
+      await gate.promise;
+      res.end(`run ${runs}`);
+    });
+    let refused = 0;
+    const all = Array.from({ length: 50 }, async () => {
+      const response = await post("storm");
+      if (response.status === 409) refused += 1;
+      if (refused === 49) gate.resolve();
+      return response;
+    });
+    const answers = await Promise.all(all);
+    const conflicts = answers.filter((answer) => answer.status === 409);
+    expect(conflicts).toHaveLength(49);
+    expect(Number(conflicts[0]?.headers.get("retry-after"))).toBeGreaterThanOrEqual(1);
+    expect(await conflicts[0]?.json()).toMatchObject({ code: "in-progress", status: 409 });
+    expect(await (await post("storm")).text()).toBe("run 1");
+    expect(runs).toBe(1);
+  });
+
+  it("refuses the key with another body, query or media type (B-55, B-60, B-61)", async () => {
+    const post = await serve(open(), (_req, res) => void res.end("done"));
+    expect((await post("k")).status).toBe(200);
+    const others = [{ body: "other" }, { path: "/r?a=1" }, { headers: { "content-type": "a/b" } }];
+    for (const other of others) expect((await post("k", other)).status).toBe(422);
+    expect((await post("k")).headers.get("idempotency-replayed")).toBe("true");
+  });
+
+  it("compares JSON by value and keeps scopes apart (B-62, B-100)", async () => {
+    let runs = 0;
+    const post = await serve(open(), (_req, res) => void res.end(String((runs += 1))));
+    const headers = { "content-type": "application/json" };
+    await post("k", { headers, body: '{"a":1,"b":2}' });
+    const same = await post("k", { headers, body: '{ "b": 2, "a": 1 }' });
+    expect(await same.text()).toBe("1");
+    const stranger = { headers: { ...headers, "x-user": "other" }, body: '{"a":1,"b":2}' };
+    expect(await (await post("k", stranger)).text()).toBe("2");
+  });
+
+  it("leaves the body readable for the handler (B-22)", async () => {
+    const post = await serve(open(), async (req, res) => {
+      const chunks: Buffer[] = [];
+      for await (const chunk of req) chunks.push(chunk as Buffer);
+      res.end(Buffer.concat(chunks));
+    });
+    const body = "x".repeat(300_000);
+    expect(await (await post("k", { body })).text()).toBe(body);
+  });
+
+  it("frees the key when the handler throws or answers 5xx or 429 (B-68, B-69, B-72)", async () => {
+    let runs = 0;
+    const post = await serve(open(), (_req, res) => {
+      runs += 1;
+      if (runs === 1) throw new Error("no card network");
+      res.statusCode = [0, 0, 503, 429, 402][runs] ?? 200;
+      res.end("x");
+    });
+    const statuses: number[] = [];
+    for (let index = 0; index < 5; index += 1) statuses.push((await post("k")).status);
+    expect(statuses).toEqual([500, 503, 429, 402, 402]);
+    expect(runs).toBe(4);
+  });
+
+  it("never answers 409 to a retry sent right after the response (B-25)", async () => {
+    const post = await serve(open(), (_req, res) => {
+      res.write("one ");
+      res.end("two");
+    });
+    for (let index = 0; index < 50; index += 1) {
+      expect(await (await post(`k${index}`)).text()).toBe("one two");
+      expect((await post(`k${index}`)).status).toBe(200);
+    }
+  });
+
+  it("records 204 without a body, and omits what is too large (B-23, B-107)", async () => {
+    let runs = 0;
+    const post = await serve(open(), (req, res) => {
+      runs += 1;
+      if (req.headers["x-large"] === undefined) res.writeHead(204).end();
+      else res.end(Buffer.alloc(2_000_000));
+    });
+    expect((await post("k")).status).toBe(204);
+    expect((await post("k")).status).toBe(204);
+    const headers = { "x-large": "1" };
+    expect((await (await post("large", { headers })).arrayBuffer()).byteLength).toBe(2_000_000);
+    const retry = await post("large", { headers });
+    expect([retry.status, (await retry.json()).code]).toEqual([409, "result-omitted"]);
+    expect(runs).toBe(2);
+  });
+
+  it("refuses malformed keys before any store call (B-8, B-9, B-11)", async () => {
+    let runs = 0;
+    const post = await serve(open(), (_req, res) => void res.end(String((runs += 1))));
+    for (const key of ['""', "a,b", '"a", "b"', "a b", "x".repeat(256), '"a\\x"']) {
+      expect((await post(key)).status).toBe(400);
+    }
+    expect(runs).toBe(0);
+    expect((await post("x".repeat(255))).status).toBe(200);
+  });
+});
+
+describe("the node adapter", () => {
+  it("refuses to be built without a scope (B-101)", () => {
+    const engine = createEngine({ store: memoryStore() });
+    expect(() => idempotent(engine, {} as never, () => {})).toThrow(TypeError);
+  });
+
+  it("answers 503 and executes nothing while the store is down (B-92)", async () => {
+    const store = sqliteStore(":memory:");
+    let runs = 0;
+    const post = await serve(store, (_req, res) => void res.end(String((runs += 1))));
+    await store.close();
+    const response = await post("k");
+    expect(response.status).toBe(503);
+    expect(response.headers.get("retry-after")).toBe("1");
+    expect(runs).toBe(0);
+    expect((await post(undefined)).status).toBe(200);
+  });
+});
