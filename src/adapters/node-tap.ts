@@ -79,8 +79,8 @@ export function tapResponse(res: ServerResponse, tap: Tap): void {
   tapWriteHead(res);
 }
 
-// Headers given to writeHead never show in getHeaders(): set them first, then write the head as asked.
-// Node itself comes through here too, for the implicit head of a first write.
+// Headers given to writeHead never show in getHeaders(): set them first, then write the head as
+// asked. Node itself comes through here too, for the implicit head of a first write.
 function tapWriteHead(res: ServerResponse): void {
   const writeHead = res.writeHead.bind(res) as (status: number, reason?: string) => ServerResponse;
   res.writeHead = ((status: number, reason?: unknown, given?: unknown): ServerResponse => {

@@ -1,4 +1,7 @@
-/** The command line: one program, one subcommand a folder. A user's mistake is one line and exit code 2. */
+/**
+ * The command line: one program, one subcommand a folder. A user's mistake is one line and exit
+ * code 2.
+ */
 import { Command, CommanderError } from "commander";
 import { demoCommand } from "./demo/demo-command.ts";
 

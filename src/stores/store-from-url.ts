@@ -4,8 +4,8 @@ import type { Store } from "./store.ts";
 import { sqliteStore } from "./sqlite/sqlite-store.ts";
 
 /**
- * Opens `memory:`, or `sqlite:./path/to.db`. Throws `TypeError` on anything else, and what the store
- * itself throws when it cannot be opened.
+ * Opens `memory:`, or `sqlite:./path/to.db`. Throws `TypeError` on anything else, and what the
+ * store itself throws when it cannot be opened.
  */
 export async function storeFromUrl(url: string): Promise<Store> {
   if (url === "memory:") return memoryStore();

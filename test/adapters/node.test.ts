@@ -108,7 +108,9 @@ describe.each(stores)("the node adapter on %s", (_name, open) => {
     const stranger = { headers: { ...headers, "x-user": "other" }, body: '{"a":1,"b":2}' };
     expect(await (await post("k", stranger)).text()).toBe("2");
   });
+});
 
+describe.each(stores)("a handler behind the node adapter on %s", (_name, open) => {
   it("leaves the body readable for the handler (B-22)", async () => {
     const post = await serve(open(), async (req, res) => {
       const chunks: Buffer[] = [];

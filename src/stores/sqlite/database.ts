@@ -1,4 +1,7 @@
-/** Opening the file: pragmas that make a commit durable, the schema and its version, and errors in words. */
+/**
+ * Opening the file: pragmas that make a commit durable, the schema and its version, and errors in
+ * words.
+ */
 import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import { DatabaseSync } from "node:sqlite";

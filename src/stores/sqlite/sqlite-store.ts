@@ -1,14 +1,13 @@
 /**
- * The SQLite store: the embedded default, durable and shared by processes on one host. Each flush of
- * commands runs `transition()` inside one immediate transaction (group commit); rows are in
+ * The SQLite store: the embedded default, durable and shared by processes on one host. Each flush
+ * of commands runs `transition()` inside one immediate transaction (group commit); rows are in
  * `rows.ts`, opening and schema in `database.ts`.
  */
-import { setTimeout as sleep } from "node:timers/promises";
-import { LatchkeyError } from "../../errors.ts";
 import type { Command, RecordId, ReplyTo, StoredRecord } from "../../machine/record.ts";
 import { isOver, transition } from "../../machine/transition.ts";
 import type { Store } from "../store.ts";
-import { isBusy, openDatabase, storeError } from "./database.ts";
+import { createBatches } from "./batch.ts";
+import { openDatabase } from "./database.ts";
 import { rowsOf } from "./rows.ts";
 
 export interface SqliteStoreOptions {
@@ -18,74 +17,20 @@ export interface SqliteStoreOptions {
   readonly busyMs?: number;
 }
 
-interface Job {
-  readonly work: () => unknown;
-  readonly resolve: (value: unknown) => void;
-  readonly reject: (error: unknown) => void;
-}
-
 /**
- * Opens (and creates) a store in the file at `path`, or `":memory:"`. Throws `store-unavailable` when
- * the file cannot be opened and `store-unsuitable` when a newer version of Latchkey wrote it.
+ * Opens (and creates) a store in the file at `path`, or `":memory:"`. Throws `store-unavailable`
+ * when the file cannot be opened and `store-unsuitable` when a newer version of Latchkey wrote it.
  */
 export function sqliteStore(path: string, options: SqliteStoreOptions = {}): Store {
   const now = options.now ?? Date.now;
   const busyMs = options.busyMs ?? 1500;
   const database = openDatabase(path);
   const rows = rowsOf(database);
-  let queue: Job[] = [];
-  let flushing: Promise<void> | undefined;
-  const sweeper = setInterval(
-    () => void enqueue(() => rows.sweep(now(), 1000)).catch(quiet),
-    60_000,
-  );
+  const { enqueue, idle } = createBatches(database, busyMs);
+  const sweep = (limit: number) => enqueue(() => rows.sweep(now(), limit));
+  // Housekeeping: what fails now is swept in the next round, and claims report the same fault.
+  const sweeper = setInterval(() => void sweep(1000).catch(() => undefined), 60_000);
   sweeper.unref();
-
-  function enqueue<T>(work: () => T): Promise<T> {
-    return new Promise<T>((resolve, reject) => {
-      queue.push({ work, resolve: resolve as (value: unknown) => void, reject });
-      flushing ??= new Promise<void>((done) => setImmediate(done)).then(flush);
-    });
-  }
-
-  // All commands that came in one turn share a transaction, and with it the fsync.
-  async function flush(): Promise<void> {
-    while (queue.length > 0) {
-      const jobs = queue;
-      queue = [];
-      await runBatch(jobs);
-    }
-    flushing = undefined;
-  }
-
-  async function runBatch(jobs: readonly Job[]): Promise<void> {
-    const untilMs = performance.now() + busyMs;
-    for (;;) {
-      try {
-        for (const settle of inTransaction(jobs)) settle();
-        return;
-      } catch (error) {
-        if (!isBusy(error) || performance.now() > untilMs) {
-          for (const job of jobs) job.reject(storeError(error));
-          return;
-        }
-      }
-      await sleep(2 + Math.random() * 8);
-    }
-  }
-
-  // Replies leave only after the commit. A record that cannot be read fails its own command alone.
-  function inTransaction(jobs: readonly Job[]): readonly (() => void)[] {
-    database.exec("BEGIN IMMEDIATE");
-    try {
-      const settles = jobs.map((job) => runJob(job));
-      database.exec("COMMIT");
-      return settles;
-    } catch (error) {
-      if (database.isTransaction) database.exec("ROLLBACK");
-      throw error;
-    }
-  }
 
   function apply<K extends Command["kind"]>(
     id: RecordId,
@@ -113,25 +58,12 @@ export function sqliteStore(path: string, options: SqliteStoreOptions = {}): Sto
         return isOver(record, now()) ? undefined : record;
       }),
     forget: (id) => enqueue(() => rows.remove(id)),
-    sweep: (limit = 1000) => enqueue(() => rows.sweep(now(), limit)),
+    sweep: (limit = 1000) => sweep(limit),
     check: () => enqueue(() => undefined),
     close: async () => {
       clearInterval(sweeper);
-      await flushing;
+      await idle();
       if (database.isOpen) database.close();
     },
   };
 }
-
-function runJob(job: Job): () => void {
-  try {
-    const value = job.work();
-    return () => job.resolve(value);
-  } catch (error) {
-    if (error instanceof LatchkeyError) return () => job.reject(error);
-    throw error;
-  }
-}
-
-// Sweeping is housekeeping: the next round tries again, and claims report the same fault themselves.
-function quiet(): void {}
