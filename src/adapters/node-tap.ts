@@ -88,7 +88,7 @@ function tapWriteHead(res: ServerResponse): void {
     const named = typeof reason === "string";
     setHeaders(res, named ? given : (reason ?? given));
     return named ? writeHead(status, reason) : writeHead(status);
-  }) as typeof res.writeHead;
+  });
 }
 
 function setHeaders(res: ServerResponse, given: unknown): void {

@@ -18,7 +18,9 @@ try {
 }
 
 function exitCodeOf(error: unknown): number {
-  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2; // it has said why itself
-  process.stderr.write(`latchkey: ${error instanceof Error ? error.message : String(error)}\n`);
+  // Commander has said why itself.
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+  const message = error instanceof Error ? error.message : String(error);
+  process.stderr.write(`latchkey: ${message}\n`);
   return error instanceof TypeError ? 2 : 1;
 }

@@ -21,7 +21,8 @@ async function serve(store: Store, listener: Listener) {
     scope: (req: { headers: object }) => Reflect.get(req.headers, "x-user") ?? "u",
   };
   const operation = "POST /r";
-  const server = createServer(idempotent(engine, { ...options, operation }, listener));
+  const guarded = idempotent(engine, { ...options, operation }, listener);
+  const server = createServer((req, res) => void guarded(req, res));
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   closers.push(async () => {

@@ -11,9 +11,9 @@ interface Job {
 }
 export interface Batches {
   /** Runs `work` in the next transaction; resolves after its commit. */
-  enqueue<T>(work: () => T): Promise<T>;
+  readonly enqueue: <T>(work: () => T) => Promise<T>;
   /** Resolves when nothing is waiting. */
-  idle(): Promise<void>;
+  readonly idle: () => Promise<void>;
 }
 
 /** Batches over a database; another process's transaction is waited for up to `busyMs`. */

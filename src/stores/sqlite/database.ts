@@ -33,15 +33,15 @@ export function openDatabase(path: string): DatabaseSync {
 }
 
 function prepare(database: DatabaseSync): void {
-  const version = pragma(database, "user_version");
-  if (Number(version) > schemaVersion) {
+  const version = Number(pragma(database, "user_version"));
+  if (version > schemaVersion) {
     throw new LatchkeyError(
       "store-unsuitable",
       `The database has schema ${version}, newer than ${schemaVersion}. Install a newer Latchkey.`,
     );
   }
   database.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;");
-  if (Number(version) < schemaVersion) database.exec(`BEGIN IMMEDIATE; ${schema} COMMIT;`);
+  if (version < schemaVersion) database.exec(`BEGIN IMMEDIATE; ${schema} COMMIT;`);
   // Some builds fall back to NORMAL without a word: then acknowledged records die in a power cut.
   if (Number(pragma(database, "synchronous")) < 2) {
     throw new LatchkeyError(
