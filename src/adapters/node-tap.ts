@@ -83,12 +83,12 @@ export function tapResponse(res: ServerResponse, tap: Tap): void {
 // asked. Node itself comes through here too, for the implicit head of a first write.
 function tapWriteHead(res: ServerResponse): void {
   const writeHead = res.writeHead.bind(res) as (status: number, reason?: string) => ServerResponse;
-  res.writeHead = ((status: number, reason?: unknown, given?: unknown): ServerResponse => {
+  res.writeHead = (status: number, reason?: unknown, given?: unknown): ServerResponse => {
     if (res.headersSent) return writeHead(status);
     const named = typeof reason === "string";
     setHeaders(res, named ? given : (reason ?? given));
     return named ? writeHead(status, reason) : writeHead(status);
-  });
+  };
 }
 
 function setHeaders(res: ServerResponse, given: unknown): void {

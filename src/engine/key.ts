@@ -6,9 +6,6 @@ import { hash } from "node:crypto";
 import { LatchkeyError } from "../errors.ts";
 import type { RecordId } from "../machine/record.ts";
 
-/** The longest key, in bytes (B-9). */
-export const longestKeyBytes = 255;
-
 /**
  * Throws `key-invalid` unless the key is 1–255 visible ASCII characters (spaces inside a quoted
  * key included).

@@ -63,7 +63,6 @@ export interface InDoubtRecord extends RecordBase {
 }
 
 export type StoredRecord = InProgressRecord | CompletedRecord | ReleasedRecord | InDoubtRecord;
-export type RecordState = StoredRecord["state"];
 
 export interface ClaimCommand {
   readonly kind: "claim";
