@@ -4,7 +4,7 @@
  * classes).
  */
 
-const brand: unique symbol = Symbol.for("latchkey.error") as never;
+const brand = "latchkey.error";
 
 /** Codes of errors. The set is closed; a new code is a new minor version. */
 export type ErrorCode =
@@ -34,7 +34,8 @@ export class LatchkeyError extends Error {
   readonly code: ErrorCode;
   /** Milliseconds after which a retry makes sense; absent when a retry cannot help. */
   readonly retryAfterMs: number | undefined;
-  readonly [brand] = true;
+  /** What `isLatchkeyError` looks for. */
+  readonly brand = brand;
 
   constructor(code: ErrorCode, message: string, options: LatchkeyErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
@@ -45,5 +46,5 @@ export class LatchkeyError extends Error {
 
 /** Whether a caught value is an error of Latchkey, whichever copy of the package threw it. */
 export function isLatchkeyError(value: unknown): value is LatchkeyError {
-  return typeof value === "object" && value !== null && brand in value;
+  return value instanceof Error && "brand" in value && value.brand === brand;
 }

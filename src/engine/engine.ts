@@ -19,12 +19,17 @@ import type { Runtime } from "./runtime.ts";
 import { persist } from "./store-call.ts";
 
 /** Defaults of every engine option. */
-export const engineDefaults = Object.freeze({
+export const engineDefaults: Readonly<{
+  lease: Duration;
+  retention: Duration;
+  storeTimeout: Duration;
+  onAbandoned: OnAbandoned;
+}> = Object.freeze({
   lease: "30s",
   retention: "24h",
   storeTimeout: "2s",
   onAbandoned: "takeover",
-} as const);
+});
 
 export interface EngineOptions {
   readonly store: Store;

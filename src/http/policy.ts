@@ -28,7 +28,12 @@ export interface HttpOptions<Req> {
   readonly maxRequestBytes?: number;
 }
 
-export const httpDefaults = Object.freeze({
+export const httpDefaults: Readonly<{
+  required: boolean;
+  methods: readonly string[];
+  maxRecordedBytes: number;
+  maxRequestBytes: number;
+}> = Object.freeze({
   required: false,
   methods: Object.freeze(["POST", "PATCH"]),
   maxRecordedBytes: 1_048_576,
