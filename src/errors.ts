@@ -35,7 +35,7 @@ export class LatchkeyError extends Error {
   /** Milliseconds after which a retry makes sense; absent when a retry cannot help. */
   readonly retryAfterMs: number | undefined;
   /** What `isLatchkeyError` looks for. */
-  readonly brand = brand;
+  readonly brand: typeof brand = brand;
 
   constructor(code: ErrorCode, message: string, options: LatchkeyErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
