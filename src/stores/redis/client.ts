@@ -1,0 +1,77 @@
+/**
+ * Clients by shape: what this store needs of ioredis (5, 6) and node-redis (5, 6), written down
+ * structurally, so that neither is a dependency. Errors leave here without the command's arguments.
+ */
+import { LatchkeyError } from "../../errors.ts";
+
+/** An argument of a command; results are bytes. */
+export type Argument = string | Uint8Array;
+/** ioredis: `new Redis()`. */
+export interface IoredisClient {
+  callBuffer(command: string, ...args: (string | Buffer)[]): Promise<unknown>;
+}
+/** node-redis: `await createClient().connect()`. */
+export interface NodeRedisClient {
+  sendCommand(args: (string | Buffer)[], options?: object): Promise<unknown>;
+}
+export type RedisClient = IoredisClient | NodeRedisClient;
+
+/** Sends one command; bulk strings come back as Buffers. */
+export type Send = (command: string, args: readonly Argument[]) => Promise<unknown>;
+
+const blobString = 36; // RESP's "$": node-redis's name for bulk strings in a type mapping
+const inBytes = { typeMapping: { [blobString]: Buffer } };
+
+/** How to send commands through a client; throws `TypeError` for a client of another shape. */
+export function senderOf(client: RedisClient): Send {
+  const send = rawSender(client);
+  return async (command, args) => {
+    try {
+      return await send(command, args.map(toWire));
+    } catch (error) {
+      throw redisError(error);
+    }
+  };
+}
+
+function rawSender(
+  client: RedisClient,
+): (command: string, args: (string | Buffer)[]) => Promise<unknown> {
+  if (typeof (client as IoredisClient | undefined)?.callBuffer === "function") {
+    const ioredis = client as IoredisClient;
+    return (command, args) => ioredis.callBuffer(command, ...args);
+  }
+  if (typeof (client as NodeRedisClient | undefined)?.sendCommand === "function") {
+    const nodeRedis = client as NodeRedisClient;
+    return (command, args) => nodeRedis.sendCommand([command, ...args], inBytes);
+  }
+  throw new TypeError(
+    "redisStore needs a client of ioredis (5 or 6) or node-redis (5 or 6): new Redis(url).",
+  );
+}
+
+function toWire(argument: Argument): string | Buffer {
+  if (typeof argument === "string") return argument;
+  return Buffer.from(argument.buffer, argument.byteOffset, argument.byteLength);
+}
+
+// Drivers hang the whole command, and with it the result, on their errors: only the words go on.
+function redisError(error: unknown): LatchkeyError {
+  const words = error instanceof Error ? error.message : String(error);
+  const cause = new Error(words);
+  if (words.includes("OOM")) {
+    const message = "Redis is full and refuses new claims. Raise maxmemory or lower the retention.";
+    return new LatchkeyError("store-full", message, { cause, retryAfterMs: 1000 });
+  }
+  return new LatchkeyError(
+    "store-unavailable",
+    "Redis cannot be reached or refused the command. Retry with the same key.",
+    { cause, retryAfterMs: 1000 },
+  );
+}
+
+/** Whether Redis has forgotten a script, after a restart or a failover (B-99). */
+export function isNoScript(error: unknown): boolean {
+  const cause = error instanceof Error ? error.cause : undefined;
+  return cause instanceof Error && cause.message.includes("NOSCRIPT");
+}

@@ -1,0 +1,78 @@
+-- What every script begins with: the clock, and one record as one packed string (cmsgpack array).
+-- KEYS[1] the record. Replies are arrays of strings, the first of which is the reply's word.
+-- The layout carries a version; a value that cannot be read is locked, never free.
+local VERSION = 1
+local FIELDS = {
+  "state", "fingerprint", "operation", "fence", "attempt", "owner", "claimedAtMs", "expiresAtMs",
+  "leaseEndsAtMs", "leaseMs", "retentionMs", "onAbandoned", "committed", "takeover", "atMs", "result",
+}
+local time = redis.call('TIME')
+local nowMs = time[1] * 1000 + math.floor(time[2] / 1000)
+
+local function text(value)
+  return type(value) == "number" and string.format("%.0f", value) or tostring(value)
+end
+
+local function write(record)
+  local packed = { VERSION }
+  for index, field in ipairs(FIELDS) do
+    packed[index + 1] = record[field] or false -- a nil would leave a hole in the array
+  end
+  local ttlMs = math.max(1, record.expiresAtMs - nowMs)
+  redis.call("SET", KEYS[1], cmsgpack.pack(packed), "PX", text(ttlMs))
+  return record
+end
+
+-- The record and nil, or nil and "corrupt". A record whose retention is over is absent, but its fence
+-- counts: `lastFence`.
+local lastFence = 0
+local function read()
+  local value = redis.call("GET", KEYS[1])
+  if not value then return nil end
+  local sound, packed = pcall(cmsgpack.unpack, value)
+  if not sound or type(packed) ~= "table" or packed[1] ~= VERSION or #packed ~= #FIELDS + 1 then
+    return nil, "corrupt"
+  end
+  local record = {}
+  for index, field in ipairs(FIELDS) do record[field] = packed[index + 1] end
+  lastFence = record.fence
+  if nowMs >= record.expiresAtMs then return nil end
+  return record
+end
+
+local function owns(record, owner)
+  return record and record.owner == owner
+end
+
+local function extend(record, leaseMs)
+  record.leaseMs = leaseMs
+  record.leaseEndsAtMs = nowMs + leaseMs
+  record.expiresAtMs = math.max(record.expiresAtMs, record.leaseEndsAtMs)
+  return write(record)
+end
+
+local function leave(record, state)
+  record.state = state
+  record.leaseEndsAtMs, record.leaseMs, record.onAbandoned, record.takeover = false, false, false, false
+  return record
+end
+
+local function doubt(record)
+  local expiresAtMs = math.max(record.expiresAtMs, nowMs + record.retentionMs)
+  leave(record, "in-doubt")
+  record.retentionMs, record.atMs, record.expiresAtMs = false, nowMs, expiresAtMs
+  return write(record)
+end
+
+local function release(record)
+  leave(record, "released")
+  record.retentionMs, record.committed, record.atMs = false, false, false
+  return write(record)
+end
+
+local function complete(record, result, retentionMs)
+  leave(record, "completed")
+  record.retentionMs, record.committed = false, false
+  record.atMs, record.expiresAtMs, record.result = nowMs, nowMs + retentionMs, result
+  return write(record)
+end

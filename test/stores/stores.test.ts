@@ -1,0 +1,170 @@
+/** The contract suite on every store, each on the real thing: a file, a redis-server, two clients. */
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Redis } from "ioredis";
+import { Redis as Redis5 } from "ioredis5";
+import { createClient } from "redis";
+import { createClient as createClient5 } from "redis5";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { storeSuite } from "../../src/conformance/store-suite.ts";
+import type { StoreUnderTest } from "../../src/conformance/store-suite.ts";
+import { memoryStore } from "../../src/stores/memory.ts";
+import { createRedisStore, redisStore } from "../../src/stores/redis/redis-store.ts";
+import type { RedisClient } from "../../src/stores/redis/redis-store.ts";
+import * as lua from "../../src/stores/redis/scripts.generated.ts";
+import { composeScripts } from "../../src/stores/redis/scripts.ts";
+import { sqliteStore } from "../../src/stores/sqlite/sqlite-store.ts";
+import { startRedis } from "../support/redis-server.ts";
+import type { RedisProcess } from "../support/redis-server.ts";
+
+function virtualClock() {
+  let nowMs = 1_700_000_000_000;
+  return { nowMs: () => nowMs, advance: (ms: number) => void (nowMs += ms) };
+}
+
+describe("the memory store", () => {
+  const clock = virtualClock();
+  const store = memoryStore({ now: clock.nowMs });
+  storeSuite({ it, subject: () => ({ store, clock }), histories: 300 });
+
+  it("refuses new keys at its limit, and takes them again after a sweep (S-11)", async () => {
+    const small = memoryStore({ maxRecords: 1, now: clock.nowMs });
+    const claim = {
+      leaseMs: 10,
+      retentionMs: 10,
+      onAbandoned: "takeover",
+      operation: "o",
+    } as const;
+    const owned = { ...claim, owner: "a" as never, fingerprint: "f" as never };
+    await small.claim("1" as never, owned);
+    await expect(small.claim("2" as never, owned)).rejects.toMatchObject({ code: "store-full" });
+    clock.advance(10);
+    expect(await small.claim("2" as never, owned)).toMatchObject({ kind: "claimed" });
+  });
+});
+
+describe("the SQLite store", () => {
+  const folder = mkdtempSync(join(tmpdir(), "latchkey-"));
+  const clock = virtualClock();
+  const store = sqliteStore(join(folder, "records.db"), { now: clock.nowMs });
+  afterAll(async () => {
+    await store.close();
+    rmSync(folder, { recursive: true });
+  });
+  storeSuite({ it, subject: () => ({ store, clock }), histories: 30 });
+});
+
+describe("the Redis store", () => {
+  const clock = virtualClock();
+  let server: RedisProcess;
+  let subject: StoreUnderTest;
+  let redis: Redis;
+  beforeAll(async () => {
+    server = await startRedis();
+    redis = new Redis(server.port, "127.0.0.1");
+    const advance = async (ms: number): Promise<void> => {
+      clock.advance(ms);
+      const nowMs = clock.nowMs();
+      const micros = (nowMs % 1000) * 1000;
+      await redis.mset("clock:s", Math.floor(nowMs / 1000), "clock:us", micros);
+    };
+    await advance(0);
+    const virtual = "{ redis.call('GET', 'clock:s'), redis.call('GET', 'clock:us') }";
+    const prelude = lua.record.replace("redis.call('TIME')", virtual);
+    expect(prelude).not.toBe(lua.record);
+    const store = createRedisStore(redis, { prefix: "t:" }, composeScripts(prelude));
+    subject = { store, clock: { nowMs: clock.nowMs, advance } };
+  });
+  afterAll(async () => {
+    redis.disconnect();
+    await server.stop();
+  });
+  storeSuite({ it, subject: () => subject, histories: 60 });
+
+  it("carries its scripts as they stand in the Lua files", () => {
+    for (const [name, text] of Object.entries(lua)) {
+      const file = new URL(`../../src/stores/redis/scripts/${name}.lua`, import.meta.url);
+      expect(text).toBe(readFileSync(file, "utf8"));
+    }
+  });
+
+  it("gives every record an expiry and finds its scripts again after a flush (B-99, S-11)", async () => {
+    await redis.script("FLUSH");
+    const claim = {
+      leaseMs: 100,
+      retentionMs: 5000,
+      onAbandoned: "takeover",
+      operation: "o",
+    } as const;
+    const owned = { ...claim, owner: "a" as never, fingerprint: "f" as never };
+    expect(await subject.store.claim("flushed" as never, owned)).toMatchObject({ kind: "claimed" });
+    expect(await redis.pttl("t:flushed")).toBeGreaterThan(0);
+  });
+
+  it("treats a record it cannot read as locked, never as free (B-97)", async () => {
+    await redis.set("t:torn", "not a record");
+    const claim = {
+      leaseMs: 100,
+      retentionMs: 5000,
+      onAbandoned: "takeover",
+      operation: "o",
+    } as const;
+    const owned = { ...claim, owner: "a" as never, fingerprint: "f" as never };
+    await expect(subject.store.claim("torn" as never, owned)).rejects.toMatchObject({
+      code: "store-corrupt",
+    });
+  });
+});
+
+describe("clients of the Redis store", () => {
+  let server: RedisProcess;
+  const closers: (() => unknown)[] = [];
+  beforeAll(async () => {
+    server = await startRedis();
+  });
+  afterAll(async () => {
+    for (const close of closers) close();
+    await server.stop();
+  });
+
+  it("passes the self-test through ioredis and node-redis, old and new (S-9)", async () => {
+    const six = new Redis(server.port, "127.0.0.1");
+    const five = new Redis5(server.port, "127.0.0.1");
+    const node6 = await createClient({ url: server.url }).connect();
+    const node5 = await createClient5({ url: server.url }).connect();
+    closers.push(
+      () => six.disconnect(),
+      () => five.disconnect(),
+      () => node6.destroy(),
+      () => node5.destroy(),
+    );
+    for (const client of [six, five, node6, node5] as unknown as RedisClient[]) {
+      await redisStore(client).check();
+    }
+  });
+
+  it("refuses a server that may evict, and a client of another shape (S-9)", async () => {
+    const redis = new Redis(server.port, "127.0.0.1");
+    closers.push(() => redis.disconnect());
+    await redis.config("SET", "maxmemory-policy", "allkeys-lru");
+    await expect(redisStore(redis).check()).rejects.toMatchObject({ code: "store-unsuitable" });
+    await redisStore(redis, { allowVolatile: true }).check();
+    await redis.config("SET", "maxmemory-policy", "noeviction");
+    expect(() => redisStore({} as never)).toThrow(TypeError);
+  });
+
+  it("lets owners finish in a full Redis, and refuses new claims", async () => {
+    const redis = new Redis(server.port, "127.0.0.1");
+    closers.push(() => redis.disconnect());
+    const store = redisStore(redis);
+    const claim = { leaseMs: 10_000, retentionMs: 5000, onAbandoned: "takeover" } as const;
+    const owned = { ...claim, operation: "o", owner: "a" as never, fingerprint: "f" as never };
+    await store.claim("early" as never, owned);
+    await redis.config("SET", "maxmemory", "1");
+    await expect(store.claim("late" as never, owned)).rejects.toMatchObject({ code: "store-full" });
+    const completion = { owner: "a" as never, result: new Uint8Array(9), retentionMs: 5000 };
+    expect(await store.complete("early" as never, completion)).toEqual({ kind: "recorded" });
+    await redis.config("SET", "maxmemory", "0");
+  });
+});
