@@ -1,4 +1,7 @@
-/** Writes the Lua files of the Redis store into one module of strings, so that bundlers carry them along. */
+/**
+ * Writes the Lua files of the Redis store into one module of strings, so that bundlers carry them
+ * along.
+ */
 import { readFileSync, writeFileSync } from "node:fs";
 
 const folder = new URL("../src/stores/redis/", import.meta.url);
@@ -8,7 +11,9 @@ const names = ["record", "claim", "renew", "commit", "complete", "release", "res
 export function generatedModule(): string {
   const scripts = names.map((name) => {
     const text = readFileSync(new URL(`scripts/${name}.lua`, folder), "utf8");
-    return `/** The text of \`scripts/${name}.lua\`. */\nexport const ${name}: string = ${JSON.stringify(text)};\n`;
+    const literal = JSON.stringify(text);
+    const comment = `/** The text of \`scripts/${name}.lua\`. */`;
+    return `${comment}\nexport const ${name}: string = ${literal};\n`;
   });
   const head =
     "/** Generated from `scripts/*.lua` by `npm run generate`; edit those instead. */\n\n";

@@ -1,6 +1,6 @@
 /**
- * Random histories: several owners, two fingerprints and passing time, walked through `transition()`
- * and through a store side by side. Every reply and every record must be equal.
+ * Random histories: several owners, two fingerprints and passing time, walked through
+ * `transition()` and through a store side by side. Every reply and every record must be equal.
  */
 import { deepStrictEqual } from "node:assert/strict";
 import { brokenInvariants } from "../machine/invariants.ts";

@@ -19,7 +19,9 @@ export interface StoreUnderTest {
 export interface StoreSuiteOptions {
   /** Registers one test: vitest's, node:test's or mocha's `it`. */
   readonly it: (name: string, test: () => Promise<void>) => unknown;
-  /** The store and its clock; asked at the start of each test. Record ids differ from test to test. */
+  /**
+   * The store and its clock; asked at the start of each test. Record ids differ from test to test.
+   */
   readonly subject: () => StoreUnderTest;
   /** How many random histories are walked. Default 100. */
   readonly histories?: number;

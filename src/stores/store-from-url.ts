@@ -1,16 +1,46 @@
 /** Stores by URL, for tools and demos. Services hand their own client to a store instead. */
+import { LatchkeyError } from "../errors.ts";
 import { memoryStore } from "./memory.ts";
+import { redisStore } from "./redis/redis-store.ts";
 import type { Store } from "./store.ts";
 import { sqliteStore } from "./sqlite/sqlite-store.ts";
 
 /**
- * Opens `memory:`, or `sqlite:./path/to.db`. Throws `TypeError` on anything else, and what the
- * store itself throws when it cannot be opened.
+ * Opens `memory:`, `sqlite:./path/to.db`, `redis://host:port` or `rediss://…` (with the `ioredis`
+ * package). Throws `TypeError` on anything else, and what the store itself throws when it cannot be
+ * opened. Closing the store ends what was opened here.
  */
 export async function storeFromUrl(url: string): Promise<Store> {
   if (url === "memory:") return memoryStore();
   if (url.startsWith("sqlite:") && url.length > "sqlite:".length) {
     return sqliteStore(url.slice("sqlite:".length));
   }
-  throw new TypeError("A store URL is memory: or sqlite:./path/to.db; this one is neither.");
+  if (/^rediss?:\/\/./.test(url) && URL.canParse(url)) return redisFromUrl(url);
+  throw new TypeError(
+    "A store URL is memory:, sqlite:./path/to.db, redis://host:port or rediss://host:port.",
+  );
+}
+
+async function redisFromUrl(url: string): Promise<Store> {
+  const { Redis } = await import("ioredis").catch((cause: unknown) => {
+    const message = "Redis URLs need the ioredis package. Run npm install ioredis.";
+    throw new LatchkeyError("store-unsuitable", message, { cause });
+  });
+  // Commands fail at once while Redis is away, instead of waiting in a queue and running later.
+  const client = new Redis(url, { enableOfflineQueue: false, maxRetriesPerRequest: 0 });
+  client.on("error", () => undefined); // every command reports its own failure
+  await connected(client);
+  return { ...redisStore(client), close: async () => client.disconnect() };
+}
+
+// Resolves with the first connection or its failure; check() then says which.
+async function connected(client: {
+  readonly status: string;
+  once(event: "ready" | "error", listener: () => void): unknown;
+}): Promise<void> {
+  if (client.status === "ready") return;
+  await new Promise<void>((resolve) => {
+    client.once("ready", resolve);
+    client.once("error", resolve);
+  });
 }

@@ -1,4 +1,6 @@
-/** The contract suite on every store, each on the real thing: a file, a redis-server, two clients. */
+/**
+ * The contract suite on every store, each on the real thing: a file, a redis-server, two clients.
+ */
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -8,20 +10,14 @@ import { createClient } from "redis";
 import { createClient as createClient5 } from "redis5";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { storeSuite } from "../../src/conformance/store-suite.ts";
-import type { StoreUnderTest } from "../../src/conformance/store-suite.ts";
 import { memoryStore } from "../../src/stores/memory.ts";
-import { createRedisStore, redisStore } from "../../src/stores/redis/redis-store.ts";
+import { redisStore } from "../../src/stores/redis/redis-store.ts";
 import type { RedisClient } from "../../src/stores/redis/redis-store.ts";
 import * as lua from "../../src/stores/redis/scripts.generated.ts";
-import { composeScripts } from "../../src/stores/redis/scripts.ts";
 import { sqliteStore } from "../../src/stores/sqlite/sqlite-store.ts";
 import { startRedis } from "../support/redis-server.ts";
 import type { RedisProcess } from "../support/redis-server.ts";
-
-function virtualClock() {
-  let nowMs = 1_700_000_000_000;
-  return { nowMs: () => nowMs, advance: (ms: number) => void (nowMs += ms) };
-}
+import { redisSubject, serverTime, virtualClock } from "../support/subjects.ts";
 
 describe("the memory store", () => {
   const clock = virtualClock();
@@ -56,41 +52,23 @@ describe("the SQLite store", () => {
 });
 
 describe("the Redis store", () => {
-  const clock = virtualClock();
-  let server: RedisProcess;
-  let subject: StoreUnderTest;
-  let redis: Redis;
+  let subject: Awaited<ReturnType<typeof redisSubject>>;
   beforeAll(async () => {
-    server = await startRedis();
-    redis = new Redis(server.port, "127.0.0.1");
-    const advance = async (ms: number): Promise<void> => {
-      clock.advance(ms);
-      const nowMs = clock.nowMs();
-      const micros = (nowMs % 1000) * 1000;
-      await redis.mset("clock:s", Math.floor(nowMs / 1000), "clock:us", micros);
-    };
-    await advance(0);
-    const virtual = "{ redis.call('GET', 'clock:s'), redis.call('GET', 'clock:us') }";
-    const prelude = lua.record.replace("redis.call('TIME')", virtual);
-    expect(prelude).not.toBe(lua.record);
-    const store = createRedisStore(redis, { prefix: "t:" }, composeScripts(prelude));
-    subject = { store, clock: { nowMs: clock.nowMs, advance } };
+    subject = await redisSubject();
   });
-  afterAll(async () => {
-    redis.disconnect();
-    await server.stop();
-  });
+  afterAll(() => subject.close());
   storeSuite({ it, subject: () => subject, histories: 60 });
 
   it("carries its scripts as they stand in the Lua files", () => {
+    expect(lua.record.split(serverTime)).toHaveLength(2);
     for (const [name, text] of Object.entries(lua)) {
       const file = new URL(`../../src/stores/redis/scripts/${name}.lua`, import.meta.url);
       expect(text).toBe(readFileSync(file, "utf8"));
     }
   });
 
-  it("gives every record an expiry and finds its scripts again after a flush (B-99, S-11)", async () => {
-    await redis.script("FLUSH");
+  it("gives records an expiry and finds its scripts after a flush (B-99, S-11)", async () => {
+    await subject.redis.script("FLUSH");
     const claim = {
       leaseMs: 100,
       retentionMs: 5000,
@@ -99,11 +77,11 @@ describe("the Redis store", () => {
     } as const;
     const owned = { ...claim, owner: "a" as never, fingerprint: "f" as never };
     expect(await subject.store.claim("flushed" as never, owned)).toMatchObject({ kind: "claimed" });
-    expect(await redis.pttl("t:flushed")).toBeGreaterThan(0);
+    expect(await subject.redis.pttl("t:flushed")).toBeGreaterThan(0);
   });
 
   it("treats a record it cannot read as locked, never as free (B-97)", async () => {
-    await redis.set("t:torn", "not a record");
+    await subject.redis.set("t:torn", "not a record");
     const claim = {
       leaseMs: 100,
       retentionMs: 5000,
@@ -140,7 +118,7 @@ describe("clients of the Redis store", () => {
       () => node5.destroy(),
     );
     for (const client of [six, five, node6, node5] as unknown as RedisClient[]) {
-      await redisStore(client).check();
+      await expect(redisStore(client).check()).resolves.toBeUndefined();
     }
   });
 

@@ -11,7 +11,7 @@ import { composeScripts, runScript } from "./scripts.ts";
 import type { ScriptName } from "./scripts.ts";
 import { checkClient, checkServer } from "./self-test.ts";
 
-export type { IoredisClient, NodeRedisClient, RedisClient } from "./client.ts";
+export type { RedisClient } from "./client.ts";
 
 export interface RedisStoreOptions {
   /** Begins the name of every Redis key. Default `"latchkey:"`. */
@@ -21,8 +21,9 @@ export interface RedisStoreOptions {
 }
 
 /**
- * A store in Redis or Valkey 7.0 or newer, through your own ioredis or node-redis client, which stays
- * open on `close()`. Throws `TypeError` for a client of another shape; call `check()` at start-up.
+ * A store in Redis or Valkey 7.0 or newer, through your own ioredis or node-redis client, which
+ * stays open on `close()`. Throws `TypeError` for a client of another shape; call `check()` at
+ * start-up.
  */
 export function redisStore(client: RedisClient, options: RedisStoreOptions = {}): Store {
   return createRedisStore(client, options, composeScripts());

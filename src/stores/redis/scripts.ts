@@ -1,4 +1,7 @@
-/** The scripts as Redis runs them: a head, the shared prelude and one command's body, called by digest. */
+/**
+ * The scripts as Redis runs them: a head, the shared prelude and one command's body, called by
+ * digest.
+ */
 import { hash } from "node:crypto";
 import type { Argument, Send } from "./client.ts";
 import { isNoScript } from "./client.ts";

@@ -1,4 +1,7 @@
-/** The start-up proof: the server is fit to keep records, and the client passes commands through whole. */
+/**
+ * The start-up proof: the server is fit to keep records, and the client passes commands through
+ * whole.
+ */
 import { randomUUID } from "node:crypto";
 import { LatchkeyError } from "../../errors.ts";
 import type { Fingerprint, OwnerToken, RecordId } from "../../machine/record.ts";
@@ -27,7 +30,11 @@ export async function checkServer(send: Send, allowVolatile: boolean): Promise<v
 }
 
 /** Runs one record through its life: binary values, conditions and expiries must come through. */
-export async function checkClient(store: Store, send: Send, keyOf: (id: RecordId) => string) {
+export async function checkClient(
+  store: Store,
+  send: Send,
+  keyOf: (id: RecordId) => string,
+): Promise<void> {
   const id = `self-test-${randomUUID()}` as RecordId;
   const owner = randomUUID() as OwnerToken;
   const claim = {
@@ -49,7 +56,7 @@ export async function checkClient(store: Store, send: Send, keyOf: (id: RecordId
   const exclusive = granted.kind === "claimed" && second.kind === "in-progress";
   if (exclusive && recorded.kind === "recorded" && same && ttlMs > 0 && ttlMs <= 10_000) return;
   throw unsuitable(
-    "The Redis client failed the self-test: claims, bytes or expiries did not come through whole. " +
+    "The Redis client failed the self-test: claims, bytes or expiries came through changed. " +
       "Use a plain ioredis or node-redis client, without transforming wrappers.",
   );
 }

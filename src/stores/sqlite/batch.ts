@@ -22,8 +22,9 @@ export function createBatches(database: DatabaseSync, busyMs: number): Batches {
   let flushing: Promise<void> | undefined;
 
   async function flush(): Promise<void> {
-    await new Promise<void>((turn) => setImmediate(turn));
     while (queue.length > 0) {
+      // One turn of the event loop each time: commands gather, and sockets and timers get theirs.
+      await new Promise<void>((turn) => setImmediate(turn));
       const jobs = queue;
       queue = [];
       await runBatch(database, jobs, performance.now() + busyMs);

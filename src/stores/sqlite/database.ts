@@ -25,7 +25,12 @@ export function openDatabase(path: string): DatabaseSync {
   try {
     if (path !== ":memory:") mkdirSync(dirname(path), { recursive: true });
     const database = new DatabaseSync(path, { timeout: 3000 });
-    prepare(database);
+    try {
+      prepare(database);
+    } catch (error) {
+      database.close();
+      throw error;
+    }
     return database;
   } catch (error) {
     throw storeError(error);
@@ -41,15 +46,16 @@ function prepare(database: DatabaseSync): void {
     );
   }
   database.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;");
-  if (version < schemaVersion) database.exec(`BEGIN IMMEDIATE; ${schema} COMMIT;`);
-  // Some builds fall back to NORMAL without a word: then acknowledged records die in a power cut.
+  database.exec(`BEGIN IMMEDIATE; ${schema} COMMIT;`);
+  // Asked after the first write: some builds fall back to NORMAL there without a word, and then
+  // acknowledged records die in a power cut.
   if (Number(pragma(database, "synchronous")) < 2) {
     throw new LatchkeyError(
       "store-unsuitable",
       "This SQLite build does not keep synchronous=FULL. Use another build of Node.",
     );
   }
-  database.exec("PRAGMA busy_timeout = 20;"); // later waits must not block the event loop
+  database.exec("PRAGMA busy_timeout = 0;"); // from here waiting must not block the event loop
 }
 
 function pragma(database: DatabaseSync, name: string): unknown {

@@ -10,8 +10,6 @@ export interface Rows {
   sweep(nowMs: number, limit: number): number;
 }
 
-const states: ReadonlySet<unknown> = new Set(["in-progress", "completed", "released", "in-doubt"]);
-
 /** The table of a database, with its statements prepared once. */
 export function rowsOf(database: DatabaseSync): Rows {
   const select = database.prepare("SELECT * FROM latchkey_records WHERE id = ?");
@@ -39,25 +37,53 @@ export function rowsOf(database: DatabaseSync): Rows {
   };
 }
 
-// A row nobody can read is locked, never free.
+// A row nobody can read is locked, never free: every field its state needs must be there.
 function fromRow(row: Record<string, unknown>): StoredRecord {
-  const fields = parse(row["fields"]);
-  const { result } = row;
-  const sound = states.has(fields?.["state"]) && typeof fields?.["fingerprint"] === "string";
-  const whole = fields?.["state"] !== "completed" || result instanceof Uint8Array;
-  if (!sound || !whole) {
-    throw new LatchkeyError(
-      "store-corrupt",
-      "A record in the SQLite store cannot be read. Restore the file, or forget the record.",
-    );
-  }
-  const record = result instanceof Uint8Array ? { ...fields, result } : fields;
-  return record as unknown as StoredRecord;
+  const fields = { ...parse(row["fields"]), ...resultOf(row["result"]) };
+  if (isRecord(fields)) return fields;
+  throw new LatchkeyError(
+    "store-corrupt",
+    "A record in the SQLite store cannot be read. Restore the file, or forget the record.",
+  );
 }
 
-function parse(text: unknown): Record<string, unknown> | undefined {
+const shapes: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  "in-progress": {
+    leaseEndsAtMs: "number",
+    leaseMs: "number",
+    retentionMs: "number",
+    onAbandoned: "string",
+    committed: "boolean",
+    takeover: "boolean",
+  },
+  completed: { completedAtMs: "number", result: "object" },
+  released: {},
+  "in-doubt": { committed: "boolean", doubtedAtMs: "number" },
+};
+const base = {
+  fingerprint: "string",
+  operation: "string",
+  owner: "string",
+  fence: "number",
+  attempt: "number",
+  claimedAtMs: "number",
+  expiresAtMs: "number",
+};
+
+function isRecord(fields: object): fields is StoredRecord {
+  const shape = shapes[String(Reflect.get(fields, "state"))];
+  if (shape === undefined) return false;
+  const wanted = Object.entries({ ...base, ...shape });
+  return wanted.every(([name, type]) => typeof Reflect.get(fields, name) === type);
+}
+
+function resultOf(result: unknown): { readonly result?: Uint8Array } {
+  return result instanceof Uint8Array ? { result } : {};
+}
+
+function parse(text: unknown): object | undefined {
   try {
-    return JSON.parse(String(text)) as Record<string, unknown>;
+    return JSON.parse(String(text)) as object;
   } catch {
     return undefined; // the caller reports the record as corrupt
   }

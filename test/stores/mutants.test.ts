@@ -1,0 +1,99 @@
+/** Deliberately broken stores: a contract suite that none of them fails would prove nothing. */
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { storeSuite } from "../../src/conformance/store-suite.ts";
+import type { Clock } from "../../src/conformance/store-suite.ts";
+import type { Store } from "../../src/stores/store.ts";
+import { memorySubject, redisSubject, sqliteSubject } from "../support/subjects.ts";
+import type { Subject } from "../support/subjects.ts";
+
+type Mutation = (store: Store, clock: Clock) => Partial<Store>;
+
+const mutants: Readonly<Record<string, Mutation>> = {
+  "looks first and claims later": (store) => ({
+    claim: async (id, claim) => {
+      const seen = await store.get(id);
+      if (seen === undefined) void store.forget(id);
+      return store.claim(id, claim);
+    },
+  }),
+  "completes for any owner": (store) => ({
+    complete: async (id, completion) => {
+      const owner = (await store.get(id))?.owner ?? completion.owner;
+      return store.complete(id, { ...completion, owner });
+    },
+  }),
+  "releases for any owner": (store) => ({
+    release: async (id, owner) => store.release(id, (await store.get(id))?.owner ?? owner),
+  }),
+  "renews for any owner": (store) => ({
+    renew: async (id, owner, leaseMs) =>
+      store.renew(id, (await store.get(id))?.owner ?? owner, leaseMs),
+  }),
+  "commits for any owner": (store) => ({
+    commit: async (id, owner) => store.commit(id, (await store.get(id))?.owner ?? owner),
+  }),
+  "deletes on release": (store) => ({
+    release: async (id, owner) => {
+      const reply = await store.release(id, owner);
+      if (reply.kind === "released") await store.forget(id);
+      return reply;
+    },
+  }),
+  "takes the lease for the life of the record": (store) => ({
+    claim: (id, claim) => store.claim(id, { ...claim, retentionMs: claim.leaseMs }),
+  }),
+  "locks its own owner out": (store) => ({
+    claim: async (id, claim) => {
+      const held = await store.get(id);
+      const own = held?.state === "in-progress" && held.owner === claim.owner;
+      if (own) return { kind: "in-progress", retryAfterMs: 1, runningForMs: 1 };
+      return store.claim(id, claim);
+    },
+  }),
+  "keeps results as text": (store) => ({
+    complete: (id, completion) => {
+      const text = Buffer.from(completion.result).toString("utf8");
+      return store.complete(id, { ...completion, result: Buffer.from(text) });
+    },
+  }),
+  "takes over what was committed": (store, clock) => ({
+    claim: async (id, claim) => {
+      const held = await store.get(id);
+      const lapsed = held?.state === "in-progress" && clock.nowMs() >= held.leaseEndsAtMs;
+      if (lapsed) await store.forget(id);
+      return store.claim(id, claim);
+    },
+  }),
+};
+
+async function failuresOf(base: Subject, mutate?: Mutation): Promise<readonly string[]> {
+  const { clock } = base;
+  const store = { ...base.store, ...mutate?.(base.store, clock) };
+  const collected: (readonly [string, () => Promise<void>])[] = [];
+  storeSuite({
+    it: (name, test) => collected.push([name, test]),
+    subject: () => ({ store, clock }),
+    histories: 25,
+  });
+  const failures: string[] = [];
+  for (const [name, test] of collected) await test().catch(() => failures.push(name));
+  return failures;
+}
+
+const subjects = { memory: memorySubject, sqlite: sqliteSubject, redis: redisSubject } as const;
+
+describe.each(Object.entries(subjects))("the contract suite on %s", (_name, open) => {
+  let base: Subject;
+  beforeAll(async () => {
+    base = await open();
+  });
+  afterAll(() => base.close());
+
+  it("passes the sound store it is measured on", async () => {
+    expect(await failuresOf(base)).toEqual([]);
+  });
+
+  it.each(Object.entries(mutants))("fails a store that %s", async (_mutant, mutate) => {
+    expect(await failuresOf(base, mutate)).not.toEqual([]);
+  });
+});
