@@ -4,7 +4,7 @@
  */
 import { durationMs } from "../duration.ts";
 import type { Duration } from "../duration.ts";
-import { LatchkeyError } from "../errors.ts";
+import { isLatchkeyError, LatchkeyError } from "../errors.ts";
 import type { ClaimReply, Fingerprint, OnAbandoned, OwnerToken } from "../machine/record.ts";
 import type { Store } from "../stores/store.ts";
 import { holdClaim } from "./claim.ts";
@@ -40,7 +40,7 @@ export interface EngineOptions {
   readonly lease?: Duration;
   /** How long a result is kept. Default `"24h"`. */
   readonly retention?: Duration;
-  /** Our own deadline on every store call. Default `"2s"`. */
+  /** Our own deadline on every store call, and how long a failed claim is tried again. Default `"2s"`. */
   readonly storeTimeout?: Duration;
   /** What happens when an uncommitted owner's lease ends. Default `"takeover"`. */
   readonly onAbandoned?: OnAbandoned;
@@ -131,12 +131,12 @@ export function createEngine(options: EngineOptions): Engine {
       track,
     };
     const command = { owner, fingerprint, operation, leaseMs, retentionMs, onAbandoned };
-    const patience = { limitMs: storeTimeoutMs, patienceMs: storeTimeoutMs, attempts: 2 };
+    const patience = { limitMs: storeTimeoutMs, patienceMs: storeTimeoutMs };
     try {
       const reply = await persist(runtime, { call: () => store.claim(id, command), ...patience });
       return admission(context, reply);
     } catch (error) {
-      releaseGhost(context);
+      if (isUnavailable(error)) releaseGhost(context);
       events.emit({ kind: "store-unavailable", operation, cause: error });
       return { kind: "unavailable", error: error as LatchkeyError };
     }
@@ -195,6 +195,11 @@ function admission(context: ClaimContext, reply: ClaimReply): Admission {
       events.emit({ kind: reply.kind, operation });
       return reply;
   }
+}
+
+// Only then is it unknown whether the claim was applied; every other refusal wrote nothing.
+function isUnavailable(error: unknown): boolean {
+  return isLatchkeyError(error) && error.code === "store-unavailable";
 }
 
 // A claim that timed out may have been applied: without a release it would block the key for a

@@ -16,7 +16,7 @@ afterEach(async () => {
 });
 
 async function serve(store: Store, listener: Listener) {
-  const engine = createEngine({ store });
+  const engine = createEngine({ store, storeTimeout: "300ms" });
   const options = {
     scope: (req: { headers: object }) => Reflect.get(req.headers, "x-user") ?? "u",
   };
@@ -28,7 +28,7 @@ async function serve(store: Store, listener: Listener) {
   closers.push(async () => {
     server.closeAllConnections();
     server.close();
-    await engine.close();
+    await engine.close(100);
     await store.close();
   });
   const { port } = server.address() as AddressInfo;

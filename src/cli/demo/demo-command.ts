@@ -7,6 +7,7 @@ import type { AddressInfo } from "node:net";
 import { Command } from "commander";
 import { durationMs } from "../../duration.ts";
 import { createEngine } from "../../engine/engine.ts";
+import type { EngineEvent, EngineEventKind } from "../../engine/events.ts";
 import { storeFromUrl } from "../../stores/store-from-url.ts";
 import { createDemoServer } from "./demo-server.ts";
 import { openLedger } from "./ledger.ts";
@@ -43,7 +44,7 @@ async function runDemo(settings: Settings): Promise<void> {
   const store = await storeFromUrl(settings.store);
   await store.check();
   const ledger = openLedger(settings.store);
-  const engine = createEngine({ store, lease: leaseMs, retention });
+  const engine = createEngine({ store, lease: leaseMs, retention, onEvent: report });
   const server = createDemoServer({ engine, ledger, delayMs });
   server.listen(port, settings.host);
   await once(server, "listening");
@@ -56,6 +57,21 @@ async function runDemo(settings: Settings): Promise<void> {
   await engine.close();
   await store.close();
   ledger.close();
+}
+
+// What an operator should see; the everyday outcomes stay quiet.
+const noteworthy: ReadonlySet<EngineEventKind> = new Set([
+  "takeover",
+  "lease-lost",
+  "complete-failed",
+  "in-doubt",
+  "store-unavailable",
+]);
+
+function report({ kind, operation, attempt }: EngineEvent): void {
+  if (!noteworthy.has(kind)) return;
+  const which = attempt === undefined ? "" : ` (attempt ${attempt})`;
+  process.stderr.write(`latchkey demo: ${kind}: ${operation}${which}\n`);
 }
 
 function announce(address: string, store: string): void {
