@@ -11,7 +11,7 @@ import type { IncomingMessage } from "node:http";
 export async function peekBody(
   req: IncomingMessage,
   limitBytes: number,
-): Promise<Uint8Array | undefined | "too-large"> {
+): Promise<Uint8Array | undefined | "too-large" | "aborted"> {
   const length = req.headers["content-length"];
   if (length === undefined && req.headers["transfer-encoding"] === undefined) return undefined;
   if (Number(length ?? 0) > limitBytes) return "too-large";
@@ -19,12 +19,15 @@ export async function peekBody(
   return collect(req, limitBytes);
 }
 
-function collect(req: IncomingMessage, limitBytes: number): Promise<Uint8Array | "too-large"> {
-  return new Promise((resolve, reject) => {
+function collect(
+  req: IncomingMessage,
+  limitBytes: number,
+): Promise<Uint8Array | "too-large" | "aborted"> {
+  return new Promise((resolve) => {
     const chunks: Buffer[] = [];
     let total = 0;
     function finish(): void {
-      req.off("readable", onReadable).off("error", reject).off("close", onClose);
+      req.off("readable", onReadable).off("error", onGone).off("close", onGone);
     }
     function onReadable(): void {
       // read(n) with exactly what is buffered never triggers "end", so the bytes can still be put
@@ -45,11 +48,11 @@ function collect(req: IncomingMessage, limitBytes: number): Promise<Uint8Array |
         resolve(body);
       }
     }
-    function onClose(): void {
+    function onGone(): void {
       finish();
-      reject(new Error("The request was aborted before its body had arrived."));
+      resolve("aborted");
     }
-    req.on("readable", onReadable).on("error", reject).on("close", onClose);
+    req.on("readable", onReadable).on("error", onGone).on("close", onGone);
     onReadable();
   });
 }

@@ -3,7 +3,6 @@
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Claim } from "../engine/claim.ts";
-import type { Engine } from "../engine/engine.ts";
 import type { Answer } from "../http/answer.ts";
 import type { HttpPolicy } from "../http/policy.ts";
 import { encodeAnswer, encodeOmitted, isRecorded } from "../http/recorded.ts";
@@ -28,25 +27,33 @@ export function sendAnswer(res: ServerResponse, answer: Answer): void {
 }
 
 /**
- * Taps the response so that its end completes or releases the claim, whatever the handler does
- * with it.
+ * Taps the response so that its end completes or releases the claim, whatever the handler does with
+ * it. Returns what to call when the handler throws: before its response has begun the client gets a
+ * 500, later a cut; after its end nothing changes.
  */
-export function guardResponse(res: ServerResponse, claim: Claim, policy: HttpPolicy): void {
-  let settled = false;
+export function guardResponse(
+  res: ServerResponse,
+  claim: Claim,
+  policy: HttpPolicy,
+): (error: unknown) => void {
+  let ended = false;
   tapResponse(res, {
     limitBytes: policy.maxRecordedBytes,
     onEnd: async (captured) => {
-      settled = true;
+      ended = true;
       await settle(claim, captured, policy);
     },
+    // A body that broke off midway is no outcome (B-111).
+    onCut: () => {
+      ended = true;
+      void claim.release();
+    },
   });
-  // Destroyed by the server's own side (a stream that failed midway): nothing whole can be recorded
-  // (B-111). A client that went away is no such case: its handler goes on and ends the response
-  // (B-76).
-  res.on("error", () => {
-    if (!settled) void claim.release();
-    settled = true;
-  });
+  return (error) => {
+    if (ended) return;
+    if (res.headersSent) res.destroy(error instanceof Error ? error : undefined);
+    else res.writeHead(500, { "content-type": "text/plain" }).end("Internal Server Error");
+  };
 }
 
 async function settle(claim: Claim, captured: Captured, policy: HttpPolicy): Promise<void> {
@@ -63,10 +70,4 @@ export function headerLines(req: IncomingMessage, name: string): readonly string
     if (req.rawHeaders[index]?.toLowerCase() === name) lines.push(req.rawHeaders[index + 1] ?? "");
   }
   return lines;
-}
-
-/** Emits that a claim was executed once its response is over. */
-export function reportExecuted(engine: Engine, claim: Claim, res: ServerResponse): void {
-  const { operation, attempt } = claim;
-  res.once("finish", () => engine.emit({ kind: "executed", operation, attempt }));
 }

@@ -17,66 +17,123 @@ export interface Tap {
   readonly limitBytes: number;
   /** Called once, before the last byte leaves; the response ends when it resolves. */
   readonly onEnd: (captured: Captured) => Promise<void>;
+  /** Called once when the response was destroyed before its end, by the server's own side. */
+  readonly onCut: () => void;
 }
 
 type Callback = (error?: Error | null) => void;
+const nothing: Buffer = Buffer.alloc(0);
 
 /** Puts the tap on a response that has not begun. */
 export function tapResponse(res: ServerResponse, tap: Tap): void {
-  const write = res.write.bind(res) as (chunk: Uint8Array, done?: Callback) => boolean;
-  const end = res.end.bind(res) as (done?: Callback) => ServerResponse;
-  const kept: Buffer[] = [];
-  let keptBytes = 0;
-  let held: Buffer | undefined;
+  const wire = wireOf(res);
+  const kept = createKeep(tap.limitBytes);
+  let held: Buffer = nothing;
   let ending = false;
 
-  function keep(chunk: Buffer): void {
-    keptBytes += chunk.length;
-    if (keptBytes <= tap.limitBytes) kept.push(Buffer.from(chunk));
-    else kept.length = 0;
-  }
-
-  function tappedWrite(chunk: unknown, encoding?: unknown, callback?: unknown): boolean {
-    const done = callbackOf(encoding, callback);
-    if (ending) return write(toBuffer(chunk, encoding), done); // Node's own error: write after end
+  function write(chunk: unknown, encoding?: unknown, callback?: unknown): boolean {
     const bytes = toBuffer(chunk, encoding);
-    if (bytes.length === 0) return write(bytes, done);
-    keep(bytes);
-    // One byte is always in hand, so that no client can hold a whole response that is not recorded
-    // yet.
-    const out =
-      held === undefined ? bytes.subarray(0, -1) : Buffer.concat([held, bytes.subarray(0, -1)]);
+    const done = callbackOf(encoding, callback);
+    if (ending || bytes.length === 0) return wire.write(bytes, done);
+    kept.add(bytes);
+    // One byte is always in hand, so that no client can hold a whole response that is not recorded.
+    const out = Buffer.concat([held, bytes.subarray(0, -1)]);
     held = Buffer.from(bytes.subarray(-1));
-    if (out.length > 0) return write(out, done);
     if (!res.headersSent) res.flushHeaders();
-    if (done !== undefined) process.nextTick(done);
-    return true;
+    return wire.write(out, done);
   }
 
-  function tappedEnd(chunk?: unknown, encoding?: unknown, callback?: unknown): ServerResponse {
+  function end(chunk?: unknown, encoding?: unknown, callback?: unknown): ServerResponse {
     const done = typeof chunk === "function" ? (chunk as Callback) : callbackOf(encoding, callback);
-    if (ending) return done === undefined ? end() : end(done);
+    if (done !== undefined) res.once("finish", done);
+    if (ending) return res; // a second end must not overtake the record; Node ignores it as well
     ending = true;
-    const last =
-      chunk === undefined || chunk === null || typeof chunk === "function" ? undefined : chunk;
-    const bytes = last === undefined ? Buffer.alloc(0) : toBuffer(last, encoding);
-    keep(bytes);
-    const rest = held === undefined ? bytes : Buffer.concat([held, bytes]);
+    const bytes = isChunk(chunk) ? toBuffer(chunk, encoding) : nothing;
+    kept.add(bytes);
+    const rest = Buffer.concat([held, bytes]);
     if (!res.headersSent && res.getHeader("content-length") === undefined && hasBody(res)) {
       res.setHeader("content-length", rest.length);
     }
-    const body = keptBytes <= tap.limitBytes ? Buffer.concat(kept) : undefined;
-    const captured = { status: res.statusCode, headers: headersOf(res), body };
-    void tap.onEnd(captured).then(() => {
-      if (rest.length > 0 && hasBody(res)) write(rest);
-      end(done);
-    });
+    const captured = { status: res.statusCode, headers: headersOf(res), body: kept.body() };
+    void tap.onEnd(captured).then(() => wire.end(hasBody(res) ? rest : nothing));
     return res;
   }
 
-  res.write = tappedWrite as typeof res.write;
-  res.end = tappedEnd as typeof res.end;
+  res.write = write as typeof res.write;
+  res.end = end as typeof res.end;
+  res.destroy = (error) => {
+    if (!ending) tap.onCut();
+    ending = true;
+    return wire.destroy(error);
+  };
   tapWriteHead(res);
+}
+
+interface Wire {
+  readonly write: (bytes: Buffer, done?: Callback) => boolean;
+  readonly end: (bytes: Buffer) => void;
+  readonly destroy: ServerResponse["destroy"];
+}
+
+/**
+ * The response as it was. When its client goes away the handler goes on as if it had not (B-76):
+ * what it writes is swallowed, and "close" is told after its end, or a pipe would stop half-way.
+ * Event streams are told at once, since they have no other end.
+ */
+function wireOf(res: ServerResponse): Wire {
+  const write = res.write.bind(res) as (chunk: Uint8Array, done?: Callback) => boolean;
+  const end = res.end.bind(res);
+  const emit = res.emit.bind(res) as (name: string | symbol, ...args: unknown[]) => boolean;
+  const destroy = res.destroy.bind(res);
+  let gone = false;
+  let over = false;
+
+  res.emit = ((name: string | symbol, ...args: unknown[]): boolean => {
+    if (name !== "close" || over || isEventStream(res)) return emit(name, ...args);
+    gone = true;
+    return emit("drain"); // a pipe may be waiting for the client that will never read on
+  }) as typeof res.emit;
+
+  return {
+    write: (bytes, done) => {
+      if (!gone && bytes.length > 0) return write(bytes, done);
+      if (done !== undefined) process.nextTick(done);
+      return true;
+    },
+    end: (bytes) => {
+      over = true;
+      if (!gone) {
+        if (bytes.length > 0) write(bytes);
+        end();
+        return;
+      }
+      emit("finish");
+      emit("close");
+    },
+    destroy: (error) => {
+      over = true;
+      return destroy(error);
+    },
+  };
+}
+
+interface Keep {
+  readonly add: (bytes: Buffer) => void;
+  /** All that was added; `undefined` when it was more than the limit. */
+  readonly body: () => Uint8Array | undefined;
+}
+
+function createKeep(limitBytes: number): Keep {
+  const chunks: Buffer[] = [];
+  let total = 0;
+  return {
+    add: (bytes) => {
+      total += bytes.length;
+      if (total <= limitBytes) chunks.push(Buffer.from(bytes));
+      else chunks.length = 0;
+    },
+    body: () => (total <= limitBytes ? Buffer.concat(chunks) : undefined),
+  };
 }
 
 // Headers given to writeHead never show in getHeaders(): set them first, then write the head as
@@ -114,6 +171,14 @@ function headersOf(res: ServerResponse): HeaderList {
 
 function hasBody(res: ServerResponse): boolean {
   return res.statusCode !== 204 && res.statusCode !== 304 && res.req.method !== "HEAD";
+}
+
+function isEventStream(res: ServerResponse): boolean {
+  return String(res.getHeader("content-type")).startsWith("text/event-stream");
+}
+
+function isChunk(chunk: unknown): boolean {
+  return chunk !== undefined && chunk !== null && typeof chunk !== "function";
 }
 
 function toBuffer(chunk: unknown, encoding: unknown): Buffer {

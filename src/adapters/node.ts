@@ -9,7 +9,7 @@ import type { Exchange } from "../http/admit.ts";
 import { httpPolicy, scopeFor } from "../http/policy.ts";
 import type { HttpOptions, HttpPolicy } from "../http/policy.ts";
 import { peekBody } from "./node-body.ts";
-import { guardResponse, headerLines, reportExecuted, sendAnswer } from "./node-exchange.ts";
+import { guardResponse, headerLines, sendAnswer } from "./node-exchange.ts";
 import type { Idempotency } from "./node-exchange.ts";
 
 export type { Idempotency } from "./node-exchange.ts";
@@ -32,17 +32,15 @@ export function idempotent(
   const policy = httpPolicy(options);
   return async (req, res) => {
     const admission = await admit(engine, policy, exchangeOf(req, options, policy));
+    if (admission.kind === "gone") return;
     if (admission.kind === "answer") return sendAnswer(res, admission.answer);
     if (admission.kind === "bypass") return void (await listener(req, res));
     const { claim, key } = admission;
-    guardResponse(res, claim, policy);
-    reportExecuted(engine, claim, res);
+    const fail = guardResponse(res, claim, policy);
     try {
       await listener(req, res, { key, claim });
     } catch (error) {
-      if (res.headersSent || res.writableEnded) res.destroy(error as Error);
-      else res.writeHead(500, { "content-type": "text/plain" }).end("Internal Server Error");
-      await claim.release();
+      fail(error);
       process.emitWarning(`A protected listener threw: ${String(error)}`, "LatchkeyWarning");
     }
   };
@@ -63,7 +61,8 @@ function exchangeOf(
     scope: () => scopeFor(options, req),
     content: async () => {
       const body = await peekBody(req, policy.maxRequestBytes);
-      return body === "too-large" ? body : contentOfBytes(body, req.headers["content-type"] ?? "");
+      if (body === "too-large" || body === "aborted") return body;
+      return contentOfBytes(body, req.headers["content-type"] ?? "");
     },
   };
 }

@@ -4,25 +4,15 @@
  * never replaced by a store's error.
  */
 import { LatchkeyError } from "../errors.ts";
-import type {
-  ClaimReply,
-  CompleteReply,
-  OwnerToken,
-  RecordId,
-  ReleaseReply,
-} from "../machine/record.ts";
+import type { ClaimReply, OwnerToken, RecordId } from "../machine/record.ts";
 import type { Store } from "../stores/store.ts";
-import type { Events } from "./events.ts";
+import type { EngineEventKind, Events } from "./events.ts";
 import { startHeartbeat } from "./heartbeat.ts";
 import { derivedKey } from "./key.ts";
 import type { Runtime } from "./runtime.ts";
+import { createSettler } from "./settle.ts";
+import type { Settled } from "./settle.ts";
 import { persist } from "./store-call.ts";
-
-/**
- * How a settling write went: `pending` means that the store did not answer in time and the engine
- * keeps trying.
- */
-export type Settled<Reply extends { readonly kind: string }> = Reply["kind"] | "pending";
 
 export interface Claim {
   readonly operation: string;
@@ -45,13 +35,16 @@ export interface Claim {
    * harmlessly.
    */
   deriveKey(name: string): string;
-  /** Records the result. Resolves within the store timeout; never rejects. */
-  complete(result: Uint8Array, retentionMs?: number): Promise<Settled<CompleteReply>>;
+  /**
+   * Records the result. Resolves within the store timeout; never rejects. Of `complete` and
+   * `release` only the first call counts.
+   */
+  complete(result: Uint8Array, retentionMs?: number): Promise<Settled>;
   /**
    * Gives the key back for a retry; after `commit()` the record goes to in doubt instead. Never
    * rejects.
    */
-  release(): Promise<Settled<ReleaseReply>>;
+  release(): Promise<Settled>;
 }
 
 export interface ClaimContext {
@@ -67,9 +60,6 @@ export interface ClaimContext {
   /** Keeps `engine.close()` waiting for a write in the background. */
   readonly track: (work: Promise<unknown>) => void;
 }
-
-/** How many leases a settling write is retried for before it is given up. */
-const patienceLeases = 10;
 
 /** The claim of a `claimed` reply; its heartbeat starts at once. */
 export function holdClaim(
@@ -93,31 +83,19 @@ export function holdClaim(
     events.emit({ kind: "lease-lost", operation, attempt });
   }
 
-  async function settle<Reply extends { readonly kind: string }>(
-    call: () => Promise<Reply>,
-  ): Promise<Settled<Reply>> {
-    let tellFailed = (): void => {};
-    const failed = new Promise<"pending">((resolve) => (tellFailed = () => resolve("pending")));
-    const onFailure = (cause: LatchkeyError): void => {
-      events.emit({ kind: "complete-failed", operation, attempt, cause });
-      tellFailed();
-    };
-    const written = persist(runtime, {
-      call,
-      limitMs: storeTimeoutMs,
-      patienceMs: leaseMs * patienceLeases,
-      onFailure: onceOnly(onFailure),
-    }).then(
-      (reply): Settled<Reply> => {
-        if (reply.kind === "lease-lost") lose();
-        return reply.kind;
-      },
-      (): Settled<Reply> => "pending", // told as complete-failed; the lease ends by itself
-    );
-    const done = written.finally(() => heartbeat.stop());
-    context.track(done);
-    return Promise.race([done, failed]);
-  }
+  const settle = createSettler({
+    runtime,
+    leaseMs,
+    limitMs: storeTimeoutMs,
+    track: context.track,
+    onFailed: (cause) => events.emit({ kind: "complete-failed", operation, attempt, cause }),
+    onSettled: (settled) => {
+      heartbeat.stop();
+      if (settled === "lease-lost") lose();
+      const kind = eventOf[settled];
+      if (kind !== undefined) events.emit({ kind, operation, attempt });
+    },
+  });
 
   return {
     operation,
@@ -140,13 +118,14 @@ export function holdClaim(
   };
 }
 
-function onceOnly(action: (error: LatchkeyError) => void): (error: LatchkeyError) => void {
-  let called = false;
-  return (error) => {
-    if (!called) action(error);
-    called = true;
-  };
-}
+// A lost lease and a failed write have told of themselves.
+const eventOf: Readonly<Record<Settled, EngineEventKind | undefined>> = {
+  recorded: "executed",
+  released: "released",
+  "in-doubt": "in-doubt",
+  "lease-lost": undefined,
+  pending: undefined,
+};
 
 function leaseLost(): LatchkeyError {
   return new LatchkeyError(

@@ -40,7 +40,7 @@ export interface EngineOptions {
   readonly lease?: Duration;
   /** How long a result is kept. Default `"24h"`. */
   readonly retention?: Duration;
-  /** Our own deadline on every store call, and how long a failed claim is tried again. Default `"2s"`. */
+  /** Our deadline on every store call; a failed claim is tried again as long. Default `"2s"`. */
   readonly storeTimeout?: Duration;
   /** What happens when an uncommitted owner's lease ends. Default `"takeover"`. */
   readonly onAbandoned?: OnAbandoned;

@@ -37,8 +37,9 @@ export function canonicalJson(value: unknown, level = 0): string {
   if (typeof value !== "object" || value === null) return primitive(value);
   if (hasToJson(value)) return canonicalJson(value.toJSON(), level + 1);
   if (Array.isArray(value)) {
-    return `[${value.map((item) => canonicalJson(item ?? null, level + 1)).join()}]`;
+    return `[${Array.from(value, (item) => canonicalJson(item ?? null, level + 1)).join()}]`;
   }
+  if (value instanceof Map || value instanceof Set) throw unsayable(value.constructor.name);
   const members: string[] = [];
   for (const [name, member] of Object.entries(value).sort(byName)) {
     if (member !== undefined) {
@@ -49,9 +50,17 @@ export function canonicalJson(value: unknown, level = 0): string {
 }
 
 function primitive(value: unknown): string {
-  const text = JSON.stringify(value);
-  if (text === undefined) throw new TypeError(`A ${typeof value} has no fingerprint as JSON.`);
+  const sayable = typeof value !== "number" || Number.isFinite(value);
+  const text = sayable && typeof value !== "bigint" ? JSON.stringify(value) : undefined;
+  if (text === undefined) throw unsayable(sayable ? typeof value : String(value));
   return text;
+}
+
+// What JSON would turn into {} or null must not make two inputs look alike.
+function unsayable(what: string): TypeError {
+  return new TypeError(
+    `A ${what} has no fingerprint: JSON cannot say it. Pass plain data or bytes.`,
+  );
 }
 
 function hasToJson(value: object): value is { toJSON(): unknown } {

@@ -35,6 +35,7 @@ export function startHeartbeat(options: HeartbeatOptions): Heartbeat {
     const limitMs = Math.min(options.limitMs, Math.max(intervalMs, 1));
     withDeadline(runtime, limitMs, options.renew).then(
       (reply) => {
+        if (stopped) return undefined; // settled meanwhile: the reply says nothing new
         if (reply.kind === "lease-lost") return lose(true);
         renewedAtMs = startedAtMs;
         return schedule(intervalMs);

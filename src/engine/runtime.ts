@@ -6,16 +6,16 @@ import { randomUUID } from "node:crypto";
 
 export interface Runtime {
   /** Monotonic milliseconds, for local deadlines only; leases are judged by the store's clock. */
-  nowMs(): number;
+  readonly nowMs: () => number;
   /** Jitter in [0, 1). */
-  random(): number;
+  readonly random: () => number;
   /** A fresh token nobody can guess. */
-  token(): string;
+  readonly token: () => string;
   /**
    * Runs `action` once after `delayMs`; returns what cancels it. A `background` timer keeps no
    * process alive.
    */
-  timer(action: () => void, delayMs: number, background?: boolean): () => void;
+  readonly timer: (action: () => void, delayMs: number, background?: boolean) => () => void;
 }
 
 /** The real clock, randomness and timers of this process. */

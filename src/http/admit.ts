@@ -26,12 +26,14 @@ export interface Exchange {
   /** Whose key it is; called only when there is a key. */
   readonly scope: () => unknown;
   /** The body, leaving it readable for the handler; `"too-large"` over `maxRequestBytes`. */
-  readonly content: () => Promise<Content | "too-large">;
+  readonly content: () => Promise<Content | "too-large" | "aborted">;
 }
 
 export type HttpAdmission =
   | { readonly kind: "bypass" }
   | { readonly kind: "answer"; readonly answer: Answer }
+  /** The client went away before its body had arrived: nobody is there to be answered. */
+  | { readonly kind: "gone" }
   | { readonly kind: "execute"; readonly claim: Claim; readonly key: string };
 
 /** Decides what to do with a request. Never rejects for what a client or a store does. */
@@ -52,8 +54,12 @@ export async function admit(
     return refuse(problemAnswer("key-invalid", { detail: header.detail }));
   }
   const scope = await scopeOf(exchange);
-  if (scope === undefined) return refuse(problemAnswer("scope-missing"));
+  if (scope === undefined) {
+    const detail = "The request does not say whose Idempotency-Key this is. Authenticate first.";
+    return refuse(problemAnswer("key-invalid", { detail }));
+  }
   const content = await exchange.content();
+  if (content === "aborted") return { kind: "gone" };
   if (content === "too-large") return refuse(problemAnswer("request-too-large"));
   const fingerprint = fingerprintOfExchange(exchange, content);
   if (fingerprint === undefined) {
@@ -102,7 +108,7 @@ function replay({ result, completedAtMs }: Extract<Admission, { kind: "completed
 async function scopeOf(exchange: Exchange): Promise<string | undefined> {
   try {
     const scope = await exchange.scope();
-    if (typeof scope === "number") return String(scope);
+    if (Number.isFinite(scope)) return String(scope);
     return typeof scope === "string" && scope !== "" ? scope : undefined;
   } catch {
     return undefined;

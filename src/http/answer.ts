@@ -19,7 +19,6 @@ export type ProblemCode =
   | "result-omitted"
   | "key-reused"
   | "request-too-large"
-  | "scope-missing"
   | "store-unavailable";
 
 interface Problem {
@@ -74,13 +73,6 @@ const problems: Readonly<Record<ProblemCode, Problem>> = {
     status: 413,
     title: "The request body is too large",
     detail: "The body exceeds what this operation accepts together with an Idempotency-Key.",
-    retry: false,
-  },
-  "scope-missing": {
-    status: 403,
-    title: "The caller is unknown",
-    detail:
-      "This operation needs to know whose Idempotency-Key this is, and the request does not say.",
     retry: false,
   },
   "store-unavailable": {

@@ -9,8 +9,9 @@ export type KeyHeader =
   | { readonly kind: "key"; readonly key: string };
 
 // sf-string with optional parameters, which are ignored (B-7).
-const quoted =
-  /^"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"((?:;[ ]*[a-z*][\w.*-]*(?:=[^;,\s]+)?)*)$/;
+const quoted = /^"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"(.*)$/;
+const parameters =
+  /^(?: *; *[a-z*][a-z0-9_.*-]*(?:=(?:"(?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*"|[^\s";,]+))?)*$/;
 // Visible ASCII; a comma or a quote would mean two values joined into one (B-11).
 const bare = /^[\x21\x23-\x2b\x2d-\x7e]+$/;
 
@@ -31,7 +32,8 @@ export function readKeyHeader(lines: readonly string[]): KeyHeader {
 }
 
 function unquote(text: string): string | undefined {
-  return quoted.exec(text)?.[1]?.replace(/\\(["\\])/g, "$1");
+  const [, key, rest = ""] = quoted.exec(text) ?? [];
+  return parameters.test(rest) ? key?.replace(/\\(["\\])/g, "$1") : undefined;
 }
 
 function bareKey(text: string): string | undefined {

@@ -2,6 +2,7 @@
 import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
+import { Readable } from "node:stream";
 import { afterEach, describe, expect, it } from "vitest";
 import { idempotent } from "../../src/adapters/node.ts";
 import type { Listener } from "../../src/adapters/node.ts";
@@ -9,6 +10,7 @@ import { createEngine } from "../../src/engine/engine.ts";
 import { memoryStore } from "../../src/stores/memory.ts";
 import { sqliteStore } from "../../src/stores/sqlite/sqlite-store.ts";
 import type { Store } from "../../src/stores/store.ts";
+import { until } from "../support/poll.ts";
 
 const closers: (() => Promise<unknown>)[] = [];
 afterEach(async () => {
@@ -171,6 +173,80 @@ describe.each(stores)("a handler behind the node adapter on %s", (_name, open) =
     }
     expect(runs).toBe(0);
     expect((await post("x".repeat(255))).status).toBe(200);
+  });
+});
+
+describe("a client that goes away", () => {
+  it("changes nothing: a slow answer and a piped one are recorded (B-76)", async () => {
+    const gate = Promise.withResolvers<void>();
+    let runs = 0;
+    const post = await serve(memoryStore(), async (req, res) => {
+      runs += 1;
+      const piped = req.headers["x-pipe"] !== undefined;
+      if (piped) res.write("part ");
+      await gate.promise;
+      if (piped) Readable.from(["x".repeat(100_000), "y".repeat(100_000)]).pipe(res);
+      else res.end("done");
+    });
+    const pipe = { headers: { "x-pipe": "1" } };
+    const abort = new AbortController();
+    const { signal } = abort;
+    const gone = Promise.allSettled([
+      post("plain", { signal }),
+      post("piped", { ...pipe, signal }),
+    ]);
+    await until(() => runs === 2 || undefined);
+    abort.abort();
+    await gone;
+    gate.resolve();
+    const settled = async (key: string, init?: RequestInit): Promise<string> => {
+      const response = await until(async () => {
+        const answer = await post(key, init);
+        return answer.status === 200 ? answer : undefined;
+      });
+      return response.text();
+    };
+    expect(await settled("plain")).toBe("done");
+    expect(await settled("piped", pipe)).toBe(`part ${"x".repeat(100_000)}${"y".repeat(100_000)}`);
+    expect(runs).toBe(2);
+  });
+
+  it("before its body has arrived is not answered and claims nothing (B-77)", async () => {
+    let runs = 0;
+    const post = await serve(memoryStore(), (_req, res) => void res.end(String((runs += 1))));
+    const abort = new AbortController();
+    const body = new ReadableStream({
+      start: (controller) => controller.enqueue(new Uint8Array(10)),
+    });
+    const cut = post("k", { body, duplex: "half", signal: abort.signal } as RequestInit);
+    setTimeout(() => abort.abort(), 50);
+    await expect(cut).rejects.toThrow();
+    expect((await post("k")).status).toBe(200);
+    expect(runs).toBe(1);
+  });
+
+  it("leaves the key free when the handler's stream breaks (B-111)", async () => {
+    let runs = 0;
+    const post = await serve(memoryStore(), (_req, res) => {
+      runs += 1;
+      res.write("half");
+      if (runs === 1) res.destroy();
+      else res.end(" whole");
+    });
+    await expect(post("k").then((response) => response.text())).rejects.toThrow();
+    expect(await (await post("k")).text()).toBe("half whole");
+  });
+
+  it("keeps what was ended before the handler threw", async () => {
+    let runs = 0;
+    const post = await serve(memoryStore(), (_req, res) => {
+      runs += 1;
+      res.end("paid");
+      throw new Error("too late");
+    });
+    expect(await (await post("k")).text()).toBe("paid");
+    expect(await (await post("k")).text()).toBe("paid");
+    expect(runs).toBe(1);
   });
 });
 

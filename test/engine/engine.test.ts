@@ -1,0 +1,246 @@
+/**
+ * The engine on a virtual clock, over the memory store and over a network that loses what it is
+ * told to.
+ */
+import { describe, expect, it } from "vitest";
+import { createEngine, idempotent, isLatchkeyError } from "../../src/index.ts";
+import type { Claim, EngineEvent, EngineOptions, Store } from "../../src/index.ts";
+import { memoryStore } from "../../src/stores/memory.ts";
+import { virtualRuntime } from "../support/virtual-runtime.ts";
+
+type Fault = "lose-request" | "lose-reply" | "silent";
+
+function setUp(options: Partial<EngineOptions> = {}) {
+  const runtime = virtualRuntime();
+  const memory = memoryStore({ now: runtime.nowMs });
+  const faults: Partial<Record<keyof Store, Fault[]>> = {};
+  const calls: string[] = [];
+  // The network before the store: it may lose a request, a reply, or answer never.
+  const store = new Proxy(memory, {
+    get: (target, name: keyof Store) => {
+      if (name === "name") return target[name];
+      const call = Reflect.get(target, name) as (...all: unknown[]) => Promise<unknown>;
+      return async (...args: unknown[]) => {
+        calls.push(name);
+        const fault = faults[name]?.shift();
+        if (fault === "silent") return new Promise(() => undefined);
+        if (fault === "lose-request") throw new Error("connection lost");
+        const reply = await call(...args);
+        if (fault === "lose-reply") throw new Error("connection lost");
+        return reply;
+      };
+    },
+  });
+  const events: EngineEvent[] = [];
+  const engineOptions = {
+    store,
+    runtime,
+    lease: "30s",
+    onEvent: (e: EngineEvent) => events.push(e),
+  };
+  const engine = createEngine({ ...engineOptions, ...options });
+  const kinds = () => events.map((event) => event.kind);
+  return { runtime, memory, faults, calls, engine, kinds };
+}
+
+const request = { operation: "charge", key: "k", input: { amount: 1 } };
+const codeOf = (error: unknown) => (isLatchkeyError(error) ? error.code : error);
+
+describe("run", () => {
+  const values = [undefined, null, 0, false, "", [], { a: "ü" }, Uint8Array.of(0, 255)];
+  it.each(values.map((value) => [value]))(
+    "returns %j again without running again",
+    async (value) => {
+      const { engine } = setUp();
+      let runs = 0;
+      const work = () => {
+        runs += 1;
+        return value;
+      };
+      expect(await engine.run<unknown>(request, work)).toEqual(value);
+      expect(await engine.run<unknown>(request, work)).toEqual(value);
+      expect(runs).toBe(1);
+    },
+  );
+
+  it("takes no second look at an input that the work has changed", async () => {
+    const { engine } = setUp();
+    const input = { amount: 1 };
+    await engine.run({ ...request, input }, () => void (input.amount = 2));
+    await expect(
+      engine.run({ ...request, input: { amount: 1 } }, () => 1),
+    ).resolves.toBeUndefined();
+  });
+
+  it("refuses another input, and a duplicate while the first runs", async () => {
+    const { engine, kinds } = setUp();
+    const gate = Promise.withResolvers<string>();
+    const first = engine.run(request, () => gate.promise);
+    await expect(engine.run(request, () => "second")).rejects.toMatchObject({
+      code: "in-progress",
+      retryAfterMs: 1000,
+    });
+    const other = engine.run({ ...request, input: 2 }, () => "other");
+    await expect(other).rejects.toMatchObject({ code: "key-reused" });
+    gate.resolve("first");
+    expect(await first).toBe("first");
+    expect(kinds()).toEqual(["conflict", "mismatch", "executed"]);
+  });
+
+  it("releases the key when the work throws, and counts the attempts", async () => {
+    const { engine, kinds } = setUp();
+    await expect(engine.run(request, () => Promise.reject(new Error("no")))).rejects.toThrow("no");
+    expect(await engine.run(request, (claim) => claim.attempt)).toBe(2);
+    expect(kinds()).toEqual(["released", "executed"]);
+  });
+
+  it("leaves the outcome unknown when the work throws after commit (B-75)", async () => {
+    const { engine } = setUp();
+    const work = async (claim: Claim) => {
+      await claim.commit();
+      throw new Error("lost the card network");
+    };
+    await expect(engine.run(request, work)).rejects.toThrow("lost the card network");
+    await expect(engine.run(request, () => 1)).rejects.toMatchObject({ code: "outcome-unknown" });
+  });
+
+  it("omits a value that JSON cannot say, and does not run again", async () => {
+    const { engine } = setUp();
+    expect(await engine.run(request, () => 1n)).toBe(1n);
+    await expect(engine.run(request, () => 2n)).rejects.toMatchObject({ code: "result-omitted" });
+  });
+
+  it("derives the same downstream key on every attempt", async () => {
+    const { engine } = setUp();
+    const keys: string[] = [];
+    const work = (claim: Claim) => {
+      keys.push(claim.deriveKey("card"), claim.deriveKey("mail"));
+      if (claim.attempt === 1) throw new Error("again");
+    };
+    await engine.run(request, work).catch(codeOf);
+    await engine.run(request, work);
+    expect(new Set(keys).size).toBe(2);
+  });
+
+  it("wraps a plain function", async () => {
+    const { engine } = setUp();
+    let runs = 0;
+    const charge = (order: { readonly id: string }) => `${order.id} ${(runs += 1)}`;
+    const chargeOnce = idempotent(engine, charge, { operation: "charge", key: (o) => o.id });
+    const answers = [await chargeOnce({ id: "a" }), await chargeOnce({ id: "a" })];
+    expect(answers).toEqual(["a 1", "a 1"]);
+    expect(await chargeOnce({ id: "b" })).toBe("b 2");
+  });
+});
+
+describe("the lease", () => {
+  it("is renewed for work of three leases, which runs once (B-82)", async () => {
+    const { engine, runtime } = setUp();
+    const gate = Promise.withResolvers<string>();
+    const first = engine.run(request, () => gate.promise);
+    for (let step = 0; step < 9; step += 1) {
+      await runtime.advance(10_000);
+      await expect(engine.run(request, () => 2)).rejects.toMatchObject({ code: "in-progress" });
+    }
+    gate.resolve("done");
+    expect(await first).toBe("done");
+    expect(runtime.timers()).toBe(0);
+  });
+
+  it("that was lost aborts the signal and refuses commit and result (B-83)", async () => {
+    const { engine, runtime, faults, kinds } = setUp();
+    faults.renew = Array.from({ length: 50 }, () => "lose-request");
+    const gate = Promise.withResolvers<string>();
+    let late: Claim | undefined;
+    const first = engine.run(request, (claim) => {
+      late = claim;
+      return gate.promise;
+    });
+    await runtime.advance(31_000);
+    expect(late?.signal.aborted).toBe(true);
+    expect(await engine.run(request, () => "new owner")).toBe("new owner");
+    await expect(late?.commit()).rejects.toMatchObject({ code: "lease-lost" });
+    gate.resolve("late owner");
+    expect(await first).toBe("late owner");
+    expect(await engine.run(request, () => "third")).toBe("new owner");
+    expect(kinds()).toEqual(["lease-lost", "takeover", "executed", "replayed"]);
+  });
+
+  it("that ended leaves the outcome unknown where nobody may take over (B-88)", async () => {
+    const { engine, runtime, faults } = setUp({ onAbandoned: "in-doubt" });
+    faults.renew = Array.from({ length: 50 }, () => "lose-request");
+    const gate = Promise.withResolvers<string>();
+    const first = engine.run(request, () => gate.promise);
+    await runtime.advance(31_000);
+    await expect(engine.run(request, () => 2)).rejects.toMatchObject({ code: "outcome-unknown" });
+    gate.resolve("late, but the only one");
+    await first;
+    expect(await engine.run(request, () => 2)).toBe("late, but the only one");
+  });
+});
+
+describe("a failing store", () => {
+  it("that loses the reply to a claim does not lock its owner out (L3)", async () => {
+    const { engine, runtime, faults } = setUp();
+    faults.claim = ["lose-reply"];
+    const answer = engine.run(request, (claim) => claim.attempt);
+    await runtime.advance(1000);
+    expect(await answer).toBe(1);
+  });
+
+  it("that never answers is unavailable in bounded time; its ghost is freed", async () => {
+    const { engine, runtime, faults, memory, calls } = setUp();
+    faults.claim = ["lose-reply", "silent"];
+    const answer = engine.run(request, () => 1).catch(codeOf);
+    await runtime.advance(10_000);
+    expect(await answer).toBe("store-unavailable");
+    expect(calls).toContain("release");
+    expect(await engine.run(request, (claim) => claim.attempt)).toBe(2);
+    expect(await memory.sweep()).toBe(0);
+  });
+
+  it("that fails to record is told again until it has, under the heartbeat (B-95)", async () => {
+    const { engine, runtime, faults, kinds } = setUp();
+    faults.complete = Array.from({ length: 500 }, () => "lose-request");
+    expect(await engine.run(request, () => "paid")).toBe("paid");
+    expect(kinds()).toEqual(["complete-failed"]);
+    await runtime.advance(40_000);
+    await expect(engine.run(request, () => 2)).rejects.toMatchObject({ code: "in-progress" });
+    faults.complete = [];
+    const closed = engine.close(60_000);
+    await runtime.advance(60_000);
+    await closed;
+    expect(await engine.run(request, () => 2)).toBe("paid");
+    expect(runtime.timers()).toBe(0);
+  });
+
+  it("cannot make a release free what is being recorded", async () => {
+    const { engine, runtime, faults } = setUp();
+    faults.complete = ["lose-request"];
+    const fingerprint = "f" as never;
+    const admitted = await engine.begin({ operation: "o", scope: "s", key: "k", fingerprint });
+    if (admitted.kind !== "execute") throw new Error("The key should have been free.");
+    expect(await admitted.claim.complete(new Uint8Array(1))).toBe("pending");
+    expect(await admitted.claim.release()).toBe("pending");
+    await runtime.advance(1000);
+    const again = await engine.begin({ operation: "o", scope: "s", key: "k", fingerprint });
+    expect(again.kind).toBe("completed");
+  });
+});
+
+describe("createEngine", () => {
+  it("refuses wrong options with a TypeError that says what was expected", () => {
+    const store = memoryStore();
+    expect(() => createEngine({} as never)).toThrow(/needs \{ store \}/);
+    expect(() => createEngine({ store, lease: "soon" })).toThrow(/lease must be a duration/);
+    expect(() => createEngine({ store, onAbandoned: "x" as never })).toThrow(/onAbandoned must be/);
+  });
+
+  it("is not disturbed by a listener that throws (B-114)", async () => {
+    const { engine } = setUp();
+    engine.subscribe(() => {
+      throw new Error("listener");
+    });
+    expect(await engine.run(request, () => 1)).toBe(1);
+  });
+});
