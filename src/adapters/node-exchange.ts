@@ -5,9 +5,8 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Claim } from "../engine/claim.ts";
 import type { Answer } from "../http/answer.ts";
 import type { HttpPolicy } from "../http/policy.ts";
-import { encodeAnswer, encodeOmitted, isRecorded } from "../http/recorded.ts";
+import { settleAnswer } from "../http/recorded.ts";
 import { tapResponse } from "./node-tap.ts";
-import type { Captured } from "./node-tap.ts";
 
 /** What a handler can ask of its own execution. */
 export interface Idempotency {
@@ -41,7 +40,7 @@ export function guardResponse(
     limitBytes: policy.maxRecordedBytes,
     onEnd: async (captured) => {
       ended = true;
-      await settle(claim, captured, policy);
+      await settleAnswer(claim, captured, policy);
     },
     // A body that broke off midway is no outcome (B-111).
     onCut: () => {
@@ -54,13 +53,6 @@ export function guardResponse(
     if (res.headersSent) res.destroy(error instanceof Error ? error : undefined);
     else res.writeHead(500, { "content-type": "text/plain" }).end("Internal Server Error");
   };
-}
-
-async function settle(claim: Claim, captured: Captured, policy: HttpPolicy): Promise<void> {
-  const { status, headers, body } = captured;
-  if (!isRecorded(status)) await claim.release();
-  else if (body === undefined) await claim.complete(encodeOmitted(status));
-  else await claim.complete(encodeAnswer({ status, headers, body }, policy.replayHeaders));
 }
 
 /** The field lines of a header as they came, before Node joins them. */

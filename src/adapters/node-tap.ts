@@ -5,13 +5,9 @@
  */
 import type { OutgoingHttpHeader, ServerResponse } from "node:http";
 import type { HeaderList } from "../http/answer.ts";
+import type { Captured } from "../http/recorded.ts";
+import { createKeep } from "../http/keep.ts";
 
-export interface Captured {
-  readonly status: number;
-  readonly headers: HeaderList;
-  /** `undefined` when the body was larger than the limit. */
-  readonly body: Uint8Array | undefined;
-}
 export interface Tap {
   /** Largest body that is kept, in bytes. */
   readonly limitBytes: number;
@@ -114,25 +110,6 @@ function wireOf(res: ServerResponse): Wire {
       over = true;
       return destroy(error);
     },
-  };
-}
-
-interface Keep {
-  readonly add: (bytes: Buffer) => void;
-  /** All that was added; `undefined` when it was more than the limit. */
-  readonly body: () => Uint8Array | undefined;
-}
-
-function createKeep(limitBytes: number): Keep {
-  const chunks: Buffer[] = [];
-  let total = 0;
-  return {
-    add: (bytes) => {
-      total += bytes.length;
-      if (total <= limitBytes) chunks.push(Buffer.from(bytes));
-      else chunks.length = 0;
-    },
-    body: () => (total <= limitBytes ? Buffer.concat(chunks) : undefined),
   };
 }
 

@@ -2,9 +2,11 @@
  * Which responses are recorded, which of their headers, and how a recorded response becomes a
  * replay.
  */
+import type { Claim } from "../engine/claim.ts";
 import { decodeEnvelope, encodeEnvelope } from "../engine/codec.ts";
 import { problemAnswer } from "./answer.ts";
 import type { Answer, HeaderList } from "./answer.ts";
+import type { HttpPolicy } from "./policy.ts";
 
 /** 4xx that say "not now" or "not you" rather than "this is the outcome" (B-72). */
 const passingStatuses: ReadonlySet<number> = new Set([401, 403, 408, 421, 423, 425, 429]);
@@ -24,7 +26,7 @@ export function isRecorded(status: number): boolean {
  * The headers that are kept: an allow-list, so that no cookie or credential ever gets to the store
  * (B-29).
  */
-export function keptHeaders(headers: HeaderList, also: readonly string[] = []): HeaderList {
+function keptHeaders(headers: HeaderList, also: readonly string[] = []): HeaderList {
   const extra = new Set(also.map((name) => name.toLowerCase()));
   return headers
     .map(([name, value]): readonly [string, string] => [name.toLowerCase(), value])
@@ -35,8 +37,26 @@ function isKept(name: string): boolean {
   return replayedHeaders.has(name) || (name.startsWith("content-") && !framing.has(name));
 }
 
+/** A response as an adapter saw it; `body` is `undefined` when it was more than may be kept. */
+export interface Captured {
+  readonly status: number;
+  readonly headers: HeaderList;
+  readonly body: Uint8Array | undefined;
+}
+
+/** Ends a claim with its response: recorded, recorded as omitted, or released by its status. */
+export async function settleAnswer(
+  claim: Claim,
+  { status, headers, body }: Captured,
+  { replayHeaders }: HttpPolicy,
+): Promise<void> {
+  if (!isRecorded(status)) await claim.release();
+  else if (body === undefined) await claim.complete(encodeOmitted(status));
+  else await claim.complete(encodeAnswer({ status, headers, body }, replayHeaders));
+}
+
 /** The envelope of a response. */
-export function encodeAnswer(answer: Answer, replayHeaders: readonly string[]): Uint8Array {
+function encodeAnswer(answer: Answer, replayHeaders: readonly string[]): Uint8Array {
   const { status } = answer;
   const headers = keptHeaders(answer.headers, replayHeaders);
   return encodeEnvelope("http", { status, headers }, answer.body);
@@ -46,7 +66,7 @@ export function encodeAnswer(answer: Answer, replayHeaders: readonly string[]): 
  * The envelope of a response that could not be kept: the work is done and must never run again
  * (B-107).
  */
-export function encodeOmitted(status: number): Uint8Array {
+function encodeOmitted(status: number): Uint8Array {
   return encodeEnvelope("omitted", { status });
 }
 

@@ -1,12 +1,19 @@
-/** The node adapter over real sockets, on memory and on SQLite. */
+/** The adapters on Node's request and response, over real sockets: node, Express 4 and 5. */
 import { once } from "node:events";
 import { createServer } from "node:http";
+import type { IncomingMessage, Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { Readable } from "node:stream";
+import express from "express";
+import type { Express } from "express";
+import express4 from "express4";
 import { afterEach, describe, expect, it } from "vitest";
+import { idempotent as guardExpress } from "../../src/adapters/express.ts";
 import { idempotent } from "../../src/adapters/node.ts";
 import type { Listener } from "../../src/adapters/node.ts";
 import { createEngine } from "../../src/engine/engine.ts";
+import type { Engine } from "../../src/engine/engine.ts";
+import type { HttpOptions } from "../../src/http/policy.ts";
 import { memoryStore } from "../../src/stores/memory.ts";
 import { sqliteStore } from "../../src/stores/sqlite/sqlite-store.ts";
 import type { Store } from "../../src/stores/store.ts";
@@ -17,14 +24,30 @@ afterEach(async () => {
   await Promise.all(closers.splice(0).map((close) => close()));
 });
 
-async function serve(store: Store, listener: Listener) {
+type Adapter = (
+  engine: Engine,
+  options: HttpOptions<IncomingMessage>,
+  listener: Listener,
+) => Server;
+type Open = () => readonly [Store, Adapter];
+
+const onNode: Adapter = (engine, options, listener) => {
+  const guarded = idempotent(engine, { ...options, operation: "POST /r" }, listener);
+  return createServer((req, res) => void guarded(req, res));
+};
+const onExpress =
+  (framework: () => Express): Adapter =>
+  (engine, options, listener) =>
+    createServer(
+      framework()
+        .set("env", "test") // keeps its error handler from logging
+        .post("/r", guardExpress(engine, options), (req, res) => void listener(req, res)),
+    );
+
+async function serve([store, adapter]: ReturnType<Open>, listener: Listener) {
   const engine = createEngine({ store, storeTimeout: "300ms" });
-  const options = {
-    scope: (req: { headers: object }) => Reflect.get(req.headers, "x-user") ?? "u",
-  };
-  const operation = "POST /r";
-  const guarded = idempotent(engine, { ...options, operation }, listener);
-  const server = createServer((req, res) => void guarded(req, res));
+  const scope = (req: IncomingMessage) => req.headers["x-user"] ?? "u";
+  const server = adapter(engine, { scope }, listener);
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   closers.push(async () => {
@@ -43,12 +66,14 @@ async function serve(store: Store, listener: Listener) {
     });
 }
 
-const stores: readonly (readonly [string, () => Store])[] = [
-  ["memory", () => memoryStore()],
-  ["sqlite", () => sqliteStore(":memory:")],
+const places: readonly (readonly [string, Open])[] = [
+  ["node, memory", () => [memoryStore(), onNode]],
+  ["node, SQLite", () => [sqliteStore(":memory:"), onNode]],
+  ["Express 4", () => [memoryStore(), onExpress(express4)]],
+  ["Express 5", () => [memoryStore(), onExpress(express)]],
 ];
 
-describe.each(stores)("the node adapter on %s", (_name, open) => {
+describe.each(places)("the adapter on %s", (_name, open) => {
   it("executes once and replays the same bytes (B-19, B-26, B-27, B-34)", async () => {
     let runs = 0;
     const bytes = Uint8Array.from({ length: 256 }, (_, index) => index);
@@ -113,7 +138,7 @@ describe.each(stores)("the node adapter on %s", (_name, open) => {
   });
 });
 
-describe.each(stores)("a handler behind the node adapter on %s", (_name, open) => {
+describe.each(places)("a handler on %s", (_name, open) => {
   it("leaves the body readable for the handler (B-22)", async () => {
     const post = await serve(open(), async (req, res) => {
       const chunks: Buffer[] = [];
@@ -176,11 +201,11 @@ describe.each(stores)("a handler behind the node adapter on %s", (_name, open) =
   });
 });
 
-describe("a client that goes away", () => {
+describe.each(places)("a client that goes away on %s", (_name, open) => {
   it("changes nothing: a slow answer and a piped one are recorded (B-76)", async () => {
     const gate = Promise.withResolvers<void>();
     let runs = 0;
-    const post = await serve(memoryStore(), async (req, res) => {
+    const post = await serve(open(), async (req, res) => {
       runs += 1;
       const piped = req.headers["x-pipe"] !== undefined;
       if (piped) res.write("part ");
@@ -213,7 +238,7 @@ describe("a client that goes away", () => {
 
   it("before its body has arrived is not answered and claims nothing (B-77)", async () => {
     let runs = 0;
-    const post = await serve(memoryStore(), (_req, res) => void res.end(String((runs += 1))));
+    const post = await serve(open(), (_req, res) => void res.end(String((runs += 1))));
     const abort = new AbortController();
     const body = new ReadableStream({
       start: (controller) => controller.enqueue(new Uint8Array(10)),
@@ -224,10 +249,12 @@ describe("a client that goes away", () => {
     expect((await post("k")).status).toBe(200);
     expect(runs).toBe(1);
   });
+});
 
+describe.each(places)("a handler that breaks off on %s", (_name, open) => {
   it("leaves the key free when the handler's stream breaks (B-111)", async () => {
     let runs = 0;
-    const post = await serve(memoryStore(), (_req, res) => {
+    const post = await serve(open(), (_req, res) => {
       runs += 1;
       res.write("half");
       if (runs === 1) res.destroy();
@@ -239,7 +266,7 @@ describe("a client that goes away", () => {
 
   it("keeps what was ended before the handler threw", async () => {
     let runs = 0;
-    const post = await serve(memoryStore(), (_req, res) => {
+    const post = await serve(open(), (_req, res) => {
       runs += 1;
       res.end("paid");
       throw new Error("too late");
@@ -259,7 +286,7 @@ describe("the node adapter", () => {
   it("answers 503 and executes nothing while the store is down (B-92)", async () => {
     const store = sqliteStore(":memory:");
     let runs = 0;
-    const post = await serve(store, (_req, res) => void res.end(String((runs += 1))));
+    const post = await serve([store, onNode], (_req, res) => void res.end(String((runs += 1))));
     await store.close();
     const response = await post("k");
     expect(response.status).toBe(503);

@@ -1,0 +1,170 @@
+/** What only Express has: its ways of ending a response, parsers, routers and error handlers. */
+import { once } from "node:events";
+import { writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import express from "express";
+import type { Express, NextFunction, Request, Response } from "express";
+import express4 from "express4";
+import { afterEach, describe, expect, it } from "vitest";
+import { idempotent } from "../../src/adapters/express.ts";
+import { createEngine } from "../../src/engine/engine.ts";
+import { memoryStore } from "../../src/stores/memory.ts";
+
+const closers: (() => unknown)[] = [];
+afterEach(async () => {
+  await Promise.all(closers.splice(0).map((close) => close()));
+});
+
+const frameworks: readonly (readonly [string, typeof express])[] = [
+  ["Express 4", express4],
+  ["Express 5", express],
+];
+
+async function listen(app: Express) {
+  const server = createServer(app).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  closers.push(() => server.close() && server.closeAllConnections());
+  const { port } = server.address() as AddressInfo;
+  return (path: string, init: RequestInit = {}) =>
+    fetch(`http://127.0.0.1:${port}${path}`, {
+      method: "POST",
+      redirect: "manual",
+      ...init,
+      headers: { "idempotency-key": "k", ...init.headers },
+    });
+}
+
+const guard = () => idempotent(createEngine({ store: memoryStore() }), { scope: "public" });
+const file = join(tmpdir(), `latchkey-sent-${process.pid}.txt`);
+writeFileSync(file, "a file");
+
+type Ending = (res: Response, next: NextFunction) => unknown;
+const endings: Readonly<Record<string, Ending>> = {
+  "json(0)": (res) => res.json(0),
+  "json(null)": (res) => res.json(null),
+  send: (res) => res.status(201).location("/charges/1").send({ a: "ü" }),
+  "send of bytes": (res) => res.send(Buffer.from([0, 255, 10, 13])),
+  sendStatus: (res) => res.sendStatus(204),
+  sendFile: (res) => res.sendFile(file),
+  redirect: (res) => res.redirect(303, "/elsewhere"),
+  "write and end": (res) => res.write("a") && res.end("b", "latin1"),
+  pipe: (res) => Readable.from(["one ", "two"]).pipe(res),
+  pipeline: (res) => void pipeline(Readable.from(["one ", "two"]), res),
+  "two links": (res) => res.append("Link", "<a>").append("Link", "<b>").end(),
+  "a late callback": (res) => setTimeout(() => res.status(404).end("not here"), 5),
+};
+
+describe.each(frameworks)("ways to end a response on %s", (_name, framework) => {
+  it.each(Object.entries(endings))(
+    "%s: first as without, then replayed (B-78)",
+    async (_, ending) => {
+      let runs = 0;
+      const handler = (_req: Request, res: Response, next: NextFunction) => {
+        runs += 1;
+        ending(res, next);
+      };
+      const app = framework().post("/plain", handler).post("/guarded", guard(), handler);
+      const post = await listen(app);
+      const seen = await Promise.all([post("/plain"), post("/guarded")]);
+      const [plain, first] = await Promise.all(seen.map(shownBy));
+      expect(first).toEqual(plain);
+      const retry = await post("/guarded");
+      expect(retry.headers.get("idempotency-replayed")).toBe("true");
+      const replay = await shownBy(retry);
+      expect([replay.status, replay.body, replay.location, replay.link, replay.type]).toEqual([
+        plain?.status,
+        plain?.body,
+        plain?.location,
+        plain?.link,
+        plain?.type,
+      ]);
+      expect(runs).toBe(2);
+    },
+  );
+
+  it("next(err) and its error handler decide by the status they answer (B-68, B-78)", async () => {
+    let runs = 0;
+    const app = framework()
+      .post("/r", guard(), (_req: Request, _res: Response, next: NextFunction) => {
+        runs += 1;
+        next(new Error(runs === 1 ? "broken" : "refused"));
+      })
+      .use((error: Error, _req: Request, res: Response, _next: NextFunction) => {
+        res.status(error.message === "broken" ? 503 : 402).send(error.message);
+      });
+    const post = await listen(app);
+    const answers: string[] = [];
+    for (let index = 0; index < 3; index += 1) answers.push(await (await post("/r")).text());
+    expect(answers).toEqual(["broken", "refused", "refused"]);
+    expect(runs).toBe(2);
+  });
+});
+
+async function shownBy(response: globalThis.Response) {
+  const header = (name: string) => response.headers.get(name);
+  const names = [...response.headers.keys()].filter((name) => name !== "date");
+  return {
+    status: response.status,
+    body: Buffer.from(await response.arrayBuffer()).toString("latin1"),
+    type: header("content-type"),
+    location: header("location"),
+    link: header("link"),
+    names,
+  };
+}
+
+describe.each(frameworks)("requests on %s", (_name, framework) => {
+  const json = { "content-type": "application/json" };
+
+  it("are the same with a parser before or behind, and by value (B-22, B-55, B-62)", async () => {
+    const shared = guard();
+    const echo = (req: Request, res: Response) => res.json(req.body);
+    const app = framework()
+      .post("/before", framework.json(), shared, echo)
+      .post("/behind", shared, framework.json(), echo);
+    const post = await listen(app);
+    for (const path of ["/before", "/behind"]) {
+      const first = await post(path, { headers: json, body: '{"a":1,"b":[2]}' });
+      expect(await first.json()).toEqual({ a: 1, b: [2] });
+      const same = await post(path, { headers: json, body: '{ "b":[2],"a":1 }' });
+      expect(same.headers.get("idempotency-replayed")).toBe("true");
+      expect((await post(path, { headers: json, body: '{"a":2}' })).status).toBe(422);
+      expect((await post(path, { headers: json })).status).toBe(422);
+    }
+  });
+
+  it("of routers are told apart by their full path (B-58, B-59)", async () => {
+    const engine = createEngine({ store: memoryStore() });
+    const app = framework();
+    let runs = 0;
+    for (const mount of ["/orders", "/refunds"]) {
+      const router = framework.Router();
+      const protect = idempotent(engine, { scope: "public" });
+      router.post("/:id/capture", protect, (req, res) => {
+        runs += 1;
+        res.send(`${req.baseUrl} ${req.params["id"]} ${runs}`);
+      });
+      app.use(mount, router);
+    }
+    const post = await listen(app);
+    expect(await (await post("/orders/1/capture")).text()).toBe("/orders 1 1");
+    expect(await (await post("/refunds/1/capture")).text()).toBe("/refunds 1 2");
+    expect((await post("/orders/2/capture")).status).toBe(422);
+    expect(await (await post("/orders/1/capture")).text()).toBe("/orders 1 1");
+  });
+
+  it("find their claim in req.idempotency (B-21)", async () => {
+    const app = framework().post("/r", guard(), (req, res) => {
+      const { key, claim } = (req as never as { idempotency: { key: string; claim: object } })
+        .idempotency;
+      res.json({ key, claim });
+    });
+    const post = await listen(app);
+    expect(await (await post("/r")).json()).toMatchObject({ key: "k", claim: { attempt: 1 } });
+  });
+});
