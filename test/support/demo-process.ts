@@ -11,6 +11,8 @@ export interface DemoProcess {
   readonly pay: (key: string, path?: string) => Promise<Response>;
   readonly charges: () => Promise<readonly { readonly receipt: string; readonly key: string }[]>;
   readonly signal: (name: NodeJS.Signals) => void;
+  /** Its exit code, once it has ended. */
+  readonly exited: Promise<number | null>;
   /** SIGKILL, and waits until it is gone. */
   readonly kill: () => Promise<void>;
 }
@@ -21,7 +23,7 @@ const command = new URL("../../src/cli/latchkey.ts", import.meta.url).pathname;
 export async function startDemo(flags: Readonly<Record<string, string>>): Promise<DemoProcess> {
   const args = Object.entries(flags).flatMap(([name, value]) => [`--${name}`, value]);
   const child = spawn(process.execPath, [command, "demo", "--port", "0", ...args]);
-  const gone = once(child, "exit");
+  const exited = once(child, "exit").then(([code]) => code as number | null);
   process.once("exit", () => child.kill("SIGKILL"));
   let output = "";
   let complaints = "";
@@ -51,11 +53,12 @@ export async function startDemo(flags: Readonly<Record<string, string>>): Promis
       };
       return charges;
     },
+    exited,
     signal: (name) => void child.kill(name),
     kill: async () => {
       child.kill("SIGCONT");
       child.kill("SIGKILL");
-      await gone;
+      await exited;
     },
   };
 }

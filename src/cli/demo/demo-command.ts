@@ -3,6 +3,7 @@
  * payment.
  */
 import { once } from "node:events";
+import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { Command } from "commander";
 import { durationMs } from "../../duration.ts";
@@ -42,21 +43,44 @@ async function runDemo(settings: Settings): Promise<void> {
   const leaseMs = durationMs(lease, "LEASE", 100);
   durationMs(retention, "RETENTION");
   const store = await storeFromUrl(settings.store);
-  await store.check();
-  const ledger = openLedger(settings.store);
-  const engine = createEngine({ store, lease: leaseMs, retention, onEvent: report });
-  const server = createDemoServer({ engine, ledger, delayMs });
-  server.listen(port, settings.host);
-  await once(server, "listening");
-  announce(`http://${settings.host}:${(server.address() as AddressInfo).port}`, settings.store);
-  await Promise.race([once(process, "SIGTERM"), once(process, "SIGINT")]);
+  try {
+    await store.check();
+    const engine = createEngine({ store, lease: leaseMs, retention, onEvent: report });
+    const ledger = await openLedger(settings.store);
+    const server = createDemoServer({ engine, ledger, delayMs });
+    try {
+      await listen(server, port, settings);
+      await Promise.race([once(process, "SIGTERM"), once(process, "SIGINT")]);
+      await finish(server);
+    } finally {
+      await engine.close();
+      await ledger.close();
+    }
+  } finally {
+    await store.close();
+  }
+}
+
+async function listen(server: Server, port: number, { host, store }: Settings): Promise<void> {
+  server.listen(port, host);
+  await once(server, "listening").catch((cause: unknown) => {
+    throw new Error(`The address cannot be used: ${wordsOf(cause)}. Choose another PORT.`, {
+      cause,
+    });
+  });
+  announce(`http://${host}:${(server.address() as AddressInfo).port}`, store);
+}
+
+// What is running ends in peace; new connections are refused, idle ones closed.
+async function finish(server: Server): Promise<void> {
   const closed = once(server, "close");
   server.close();
   server.closeIdleConnections();
   await closed;
-  await engine.close();
-  await store.close();
-  ledger.close();
+}
+
+function wordsOf(cause: unknown): string {
+  return cause instanceof Error ? cause.message : String(cause);
 }
 
 // What an operator should see; the everyday outcomes stay quiet.

@@ -3,6 +3,7 @@
  * books.
  */
 import { randomUUID } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { json } from "node:stream/consumers";
@@ -11,6 +12,13 @@ import { idempotent } from "../../adapters/node.ts";
 import type { Listener } from "../../adapters/node.ts";
 import type { Engine } from "../../engine/engine.ts";
 import type { Ledger } from "./ledger.ts";
+
+const page = readFileSync(new URL("./page.html", import.meta.url));
+const pageHeaders = {
+  "content-type": "text/html; charset=utf-8",
+  "content-security-policy":
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'",
+};
 
 export interface DemoOptions {
   readonly engine: Engine;
@@ -28,15 +36,27 @@ export function createDemoServer({ engine, ledger, delayMs }: DemoOptions): Serv
       pay(req, res, idempotency?.key ?? null),
     ),
     "POST /unprotected/process-payment": (req, res) => pay(req, res, undefined),
-    "GET /charges": (_, res) => send(res, 200, { charges: ledger.charges() }),
+    "GET /charges": async (_, res) => send(res, 200, { charges: await ledger.charges() }),
+    "GET /": (_, res) => void res.writeHead(200, pageHeaders).end(page),
     "GET /healthz": (_, res) => send(res, 200, { status: "ok" }),
   };
   return createServer((req, res) => {
     const path = (req.url ?? "/").split("?", 1)[0];
     const route = routes[`${req.method} ${path}`];
-    if (route === undefined) return send(res, 404, { error: "There is no such route." });
+    if (route === undefined) return refuse(res, allowedOn(routes, path));
     return void Promise.resolve(route(req, res)).catch((error: unknown) => fail(res, error));
   });
+}
+
+function allowedOn(routes: object, path: string | undefined): readonly string[] {
+  const known = Object.keys(routes).map((route) => route.split(" "));
+  return known.flatMap(([method = "", on]) => (on === path ? [method] : []));
+}
+
+function refuse(res: ServerResponse, allowed: readonly string[]): void {
+  if (allowed.length === 0) return send(res, 404, { error: "There is no such route." });
+  res.setHeader("allow", allowed.join(", "));
+  return send(res, 405, { error: `This route takes ${allowed.join(", ")} only.` });
 }
 
 function payment(ledger: Ledger, delayMs: number) {
@@ -50,7 +70,7 @@ function payment(ledger: Ledger, delayMs: number) {
     await sleep(delayMs);
     const receipt = randomUUID();
     const at = new Date().toISOString();
-    ledger.book({ receipt, key: key ?? null, at, protected: key !== undefined });
+    await ledger.book({ receipt, key: key ?? null, at, protected: key !== undefined });
     return send(res, 200, { status: "authorized", receipt, ...body });
   };
 }

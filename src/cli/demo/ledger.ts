@@ -1,7 +1,7 @@
 /** The demo's books: every charge that was really executed, durable beside the store. */
-import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import { DatabaseSync } from "node:sqlite";
+import { makeFolder } from "../../stores/sqlite/database.ts";
 
 export interface Charge {
   readonly receipt: string;
@@ -10,16 +10,23 @@ export interface Charge {
   readonly protected: boolean;
 }
 export interface Ledger {
-  book(charge: Charge): void;
-  charges(): readonly Charge[];
-  close(): void;
+  readonly book: (charge: Charge) => Promise<void>;
+  readonly charges: () => Promise<readonly Charge[]>;
+  readonly close: () => Promise<void>;
 }
 
-/** The ledger that belongs to a store URL: a SQLite file beside the store, or memory. */
-export function openLedger(storeUrl: string): Ledger {
-  const file = storeUrl.startsWith("sqlite:") ? storeUrl.slice("sqlite:".length) : ":memory:";
+/**
+ * The ledger that belongs to a store URL: a SQLite file beside the store, a Redis list, or memory.
+ */
+export async function openLedger(storeUrl: string): Promise<Ledger> {
+  if (storeUrl.startsWith("sqlite:")) return sqliteLedger(storeUrl.slice("sqlite:".length));
+  if (storeUrl.startsWith("redis")) return redisLedger(storeUrl);
+  return sqliteLedger(":memory:");
+}
+
+function sqliteLedger(file: string): Ledger {
   const path = file === ":memory:" ? file : `${file.replace(/\.db$/, "")}.charges.db`;
-  if (path !== ":memory:") mkdirSync(dirname(path), { recursive: true });
+  if (path !== ":memory:") makeFolder(dirname(path));
   const database = new DatabaseSync(path, { timeout: 3000 });
   database.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;");
   database.exec(
@@ -28,8 +35,24 @@ export function openLedger(storeUrl: string): Ledger {
   const insert = database.prepare("INSERT INTO charges (charge) VALUES (?)");
   const select = database.prepare("SELECT charge FROM charges ORDER BY id");
   return {
-    book: (charge) => void insert.run(JSON.stringify(charge)),
-    charges: () => select.all().map((row) => JSON.parse(String(row["charge"])) as Charge),
-    close: () => database.close(),
+    book: async (charge) => void insert.run(JSON.stringify(charge)),
+    charges: async () => select.all().map((row) => JSON.parse(String(row["charge"])) as Charge),
+    close: async () => database.close(),
+  };
+}
+
+const list = "latchkey-demo:charges";
+
+async function redisLedger(url: string): Promise<Ledger> {
+  const { Redis } = await import("ioredis");
+  const client = new Redis(url);
+  client.on("error", () => undefined); // the store tells of an unreachable Redis
+  return {
+    book: async (charge) => void (await client.rpush(list, JSON.stringify(charge))),
+    charges: async () => {
+      const charges = await client.lrange(list, 0, -1);
+      return charges.map((charge) => JSON.parse(charge) as Charge);
+    },
+    close: async () => client.disconnect(),
   };
 }

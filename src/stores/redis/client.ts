@@ -65,7 +65,7 @@ function redisError(error: unknown): LatchkeyError {
   }
   return new LatchkeyError(
     "store-unavailable",
-    "Redis cannot be reached or refused the command. Retry with the same key.",
+    "Redis cannot be reached or refused the command. Check the server and its address.",
     { cause, retryAfterMs: 1000 },
   );
 }

@@ -2,7 +2,7 @@
  * Opening the file: pragmas that make a commit durable, the schema and its version, and errors in
  * words.
  */
-import { mkdirSync } from "node:fs";
+import { existsSync, mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { isLatchkeyError, LatchkeyError } from "../../errors.ts";
@@ -23,7 +23,7 @@ const schema = `
 /** An open database whose every commit reaches the disk. */
 export function openDatabase(path: string): DatabaseSync {
   try {
-    if (path !== ":memory:") mkdirSync(dirname(path), { recursive: true });
+    if (path !== ":memory:") makeFolder(dirname(path));
     const database = new DatabaseSync(path, { timeout: 3000 });
     try {
       prepare(database);
@@ -35,6 +35,13 @@ export function openDatabase(path: string): DatabaseSync {
   } catch (error) {
     throw storeError(error);
   }
+}
+
+/** Makes a folder and those above it. One by one: Node's recursive form never ends below /proc. */
+export function makeFolder(path: string): void {
+  if (existsSync(path)) return;
+  if (dirname(path) !== path) makeFolder(dirname(path));
+  mkdirSync(path);
 }
 
 function prepare(database: DatabaseSync): void {
