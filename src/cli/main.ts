@@ -2,19 +2,31 @@
  * The command line: one program, one subcommand a folder. A user's mistake is one line and exit
  * code 2.
  */
+import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { demoCommand } from "./demo/demo-command.ts";
+import { raceCommand } from "./race/race-command.ts";
 
 const program = new Command("latchkey")
   .description("Operations that must not happen twice, made safe to retry.")
-  .exitOverride()
-  .addCommand(demoCommand());
+  .version(version())
+  .addCommand(demoCommand())
+  .addCommand(raceCommand());
 
-for (const command of program.commands) command.exitOverride();
+for (const command of [program, ...program.commands]) {
+  // A suggestion would be a second line.
+  command.exitOverride().showSuggestionAfterError(false);
+}
 try {
   await program.parseAsync();
 } catch (error) {
   process.exitCode = exitCodeOf(error);
+}
+
+function version(): string {
+  // The same distance from src/ and from dist/.
+  const text = readFileSync(new URL("../../package.json", import.meta.url), "utf8");
+  return (JSON.parse(text) as { readonly version: string }).version;
 }
 
 function exitCodeOf(error: unknown): number {
