@@ -42,7 +42,7 @@ export async function walkHistory(
   const id = `history-${seed}` as RecordId;
   let record: StoredRecord | undefined;
   for (let step = 0; step < steps; step += 1) {
-    await clock.advance(dice.pick([0, 0, 1, 40, 99, 100, 101, 900]));
+    await clock.advance(dice.pick([0, 0, 1, 40, 99, 100, 101, 900, -500]));
     const nowMs = clock.nowMs();
     const command = commandOf(dice);
     const modelled = transition(record, command, nowMs);

@@ -9,6 +9,7 @@ import type { Store } from "../stores/store.ts";
 import type { EngineEventKind, Events } from "./events.ts";
 import { startHeartbeat } from "./heartbeat.ts";
 import { derivedKey } from "./key.ts";
+import type { Pace } from "./pace.ts";
 import type { Runtime } from "./runtime.ts";
 import { createSettler } from "./settle.ts";
 import type { Settled } from "./settle.ts";
@@ -51,6 +52,7 @@ export interface ClaimContext {
   readonly store: Store;
   readonly runtime: Runtime;
   readonly events: Events;
+  readonly pace: Pace;
   readonly id: RecordId;
   readonly owner: OwnerToken;
   readonly operation: string;
@@ -68,6 +70,7 @@ export function holdClaim(
 ): Claim {
   const { store, runtime, events, id, owner, operation, leaseMs, storeTimeoutMs } = context;
   const { fence, attempt, takeover } = granted;
+  const startedAtMs = runtime.nowMs();
   const abort = new AbortController();
   const heartbeat = startHeartbeat({
     runtime,
@@ -92,6 +95,7 @@ export function holdClaim(
     onSettled: (settled) => {
       heartbeat.stop();
       if (settled === "lease-lost") lose();
+      if (settled === "recorded") context.pace.note(operation, runtime.nowMs() - startedAtMs);
       const kind = eventOf[settled];
       if (kind !== undefined) events.emit({ kind, operation, attempt });
     },

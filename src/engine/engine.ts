@@ -14,6 +14,7 @@ import { createEvents } from "./events.ts";
 import type { EventListener, Events } from "./events.ts";
 import { fingerprintOf } from "./fingerprint.ts";
 import { checkKey, recordId } from "./key.ts";
+import { createPace } from "./pace.ts";
 import { systemRuntime } from "./runtime.ts";
 import type { Runtime } from "./runtime.ts";
 import { persist } from "./store-call.ts";
@@ -108,6 +109,7 @@ export function createEngine(options: EngineOptions): Engine {
   const onAbandoned = checkOnAbandoned(options.onAbandoned ?? engineDefaults.onAbandoned);
   const events = createEvents(options.onEvent);
   const background = new Set<Promise<unknown>>();
+  const pace = createPace();
 
   function track(work: Promise<unknown>): void {
     background.add(work);
@@ -122,6 +124,7 @@ export function createEngine(options: EngineOptions): Engine {
       store,
       runtime,
       events,
+      pace,
       id,
       owner,
       operation,
@@ -189,7 +192,7 @@ function admission(context: ClaimContext, reply: ClaimReply): Admission {
       return reply;
     case "in-progress":
       events.emit({ kind: "conflict", operation });
-      return reply;
+      return { ...reply, retryAfterMs: context.pace.retryAfterMs(operation, reply) };
     case "mismatch":
     case "in-doubt":
       events.emit({ kind: reply.kind, operation });
@@ -239,7 +242,7 @@ function contentOf(input: unknown): Parameters<typeof fingerprintOf>[1] {
 function refusal(admitted: Exclude<Admission, { kind: "execute" | "completed" }>): LatchkeyError {
   switch (admitted.kind) {
     case "in-progress": {
-      const retryAfterMs = Math.min(admitted.retryAfterMs, 1000);
+      const { retryAfterMs } = admitted;
       const message = "A request is outstanding for this idempotency key. Retry a little later.";
       return new LatchkeyError("in-progress", message, { retryAfterMs });
     }

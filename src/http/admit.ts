@@ -82,8 +82,7 @@ function answerFor(admission: Exclude<Admission, { kind: "execute" }>): Answer {
     case "completed":
       return replay(admission);
     case "in-progress":
-      // Not the whole lease: it is renewed for as long as the owner lives (B-44).
-      return problemAnswer("in-progress", { retryAfterMs: Math.min(admission.retryAfterMs, 1000) });
+      return problemAnswer("in-progress", { retryAfterMs: admission.retryAfterMs });
     case "mismatch":
       return problemAnswer("key-reused");
     case "in-doubt":

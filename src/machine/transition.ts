@@ -43,9 +43,17 @@ export function transition(
   nowMs: number,
 ): Step<ReplyTo[Command["kind"]]> {
   const record = isOver(stored, nowMs) ? undefined : stored;
+  const lastFence = stored?.fence ?? 0;
+  const { next, reply } = apply(record, command, { nowMs, lastFence });
+  // No command deletes: what is over stays as it is until it is swept or claimed anew.
+  return { next: next ?? stored, reply };
+}
+
+function apply(record: Before, command: Command, at: Instant): Step<ReplyTo[Command["kind"]]> {
+  const { nowMs } = at;
   switch (command.kind) {
     case "claim":
-      return claim(record, command, { nowMs, lastFence: stored?.fence ?? 0 });
+      return claim(record, command, at);
     case "renew":
       return renew(record, command, nowMs);
     case "commit":

@@ -87,6 +87,20 @@ describe("run", () => {
     expect(kinds()).toEqual(["conflict", "mismatch", "executed"]);
   });
 
+  it("tells a duplicate when the work is likely done, by its average (B-44)", async () => {
+    const { engine, runtime } = setUp();
+    const work = async () => new Promise((resolve) => runtime.timer(() => resolve(1), 9000));
+    const first = engine.run({ ...request, key: "before" }, work);
+    await runtime.advance(9000);
+    await first;
+    const second = engine.run(request, work);
+    await runtime.advance(4000);
+    const refusal = engine.run(request, work);
+    await expect(refusal).rejects.toMatchObject({ code: "in-progress", retryAfterMs: 5000 });
+    await runtime.advance(5000);
+    await second;
+  });
+
   it("releases the key when the work throws, and counts the attempts", async () => {
     const { engine, kinds } = setUp();
     await expect(engine.run(request, () => Promise.reject(new Error("no")))).rejects.toThrow("no");

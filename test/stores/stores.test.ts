@@ -1,6 +1,7 @@
 /**
  * The contract suite on every store, each on the real thing: a file, a redis-server, two clients.
  */
+import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -81,17 +82,25 @@ describe("the Redis store", () => {
   });
 
   it("treats a record it cannot read as locked, never as free (B-97)", async () => {
-    await subject.redis.set("t:torn", "not a record");
-    const claim = {
-      leaseMs: 100,
-      retentionMs: 5000,
-      onAbandoned: "takeover",
-      operation: "o",
-    } as const;
-    const owned = { ...claim, owner: "a" as never, fingerprint: "f" as never };
-    await expect(subject.store.claim("torn" as never, owned)).rejects.toMatchObject({
-      code: "store-corrupt",
-    });
+    const { redis, store } = subject;
+    const claim = { leaseMs: 100, retentionMs: 5000, onAbandoned: "takeover" } as const;
+    const owned = { ...claim, operation: "o", owner: "a" as never, fingerprint: "f" as never };
+    await store.claim("sound" as never, owned);
+    const sound = await redis.getBuffer("t:sound");
+    await redis.set("t:text", "not a record");
+    await redis.lpush("t:list", "not a string");
+    await redis.set("t:version", Buffer.from(sound ?? []).fill(9, 3, 4));
+    await redis.eval(
+      "local r = cmsgpack.unpack(redis.call('GET', KEYS[1])); r[9] = 'soon'; " +
+        "redis.call('SET', KEYS[2], cmsgpack.pack(r))",
+      2,
+      "t:sound",
+      "t:types",
+    );
+    for (const id of ["text", "list", "version", "types"]) {
+      const failure: unknown = await store.claim(id as never, owned).catch((error) => error);
+      expect(failure).toMatchObject({ code: "store-corrupt" });
+    }
   });
 });
 
@@ -129,7 +138,38 @@ describe("clients of the Redis store", () => {
     await expect(redisStore(redis).check()).rejects.toMatchObject({ code: "store-unsuitable" });
     await redisStore(redis, { allowVolatile: true }).check();
     await redis.config("SET", "maxmemory-policy", "noeviction");
-    expect(() => redisStore({} as never)).toThrow(TypeError);
+    expect(() => redisStore({} as never)).toThrow(/got an object of Object/);
+    const cluster = { sendCommand: (_key: string, _readonly: boolean, _args: string[]) => 1 };
+    expect(() => redisStore(cluster as never)).toThrow(TypeError);
+  });
+
+  it("warns where an ACL forbids looking, and never repeats arguments in errors", async () => {
+    const admin = new Redis(server.port, "127.0.0.1");
+    await admin.call(
+      "ACL",
+      "SETUSER",
+      "app",
+      "on",
+      ">pw",
+      "~latchkey:*",
+      "+@all",
+      "-info",
+      "-eval",
+    );
+    const redis = new Redis(server.port, "127.0.0.1", { username: "app", password: "pw" });
+    closers.push(
+      () => admin.disconnect(),
+      () => redis.disconnect(),
+    );
+    const warned = once(process, "warning") as Promise<[Error]>;
+    await admin.script("FLUSH");
+    await redisStore(admin, { prefix: "latchkey:" }).check(); // loads the scripts
+    await redisStore(redis).check();
+    expect((await warned)[0].message).toContain("unverified");
+    await admin.script("FLUSH");
+    const secret = redisStore(redis).renew("id" as never, "secret" as never, 1);
+    const error = (await secret.catch((caught: unknown) => caught)) as Error;
+    expect(`${error.message} ${String(error.cause)}`).not.toContain("secret");
   });
 
   it("lets owners finish in a full Redis, and refuses new claims", async () => {

@@ -48,7 +48,9 @@ export async function redisSubject(): Promise<Subject & { readonly redis: Redis 
     await redis.mset("clock:s", Math.floor(nowMs / 1000), "clock:us", (nowMs % 1000) * 1000);
   };
   await advance(0);
-  const scripts = composeScripts(lua.record.replace(serverTime, virtualTime));
+  // Redis itself forgets by the real clock: not before the virtual one says so.
+  const patient = lua.record.replace("nowMs)", "nowMs) + 600000").replace(serverTime, virtualTime);
+  const scripts = composeScripts(patient);
   const store = createRedisStore(redis, { prefix: "t:" }, scripts);
   const close = async (): Promise<void> => {
     redis.disconnect();

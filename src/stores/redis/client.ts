@@ -41,13 +41,24 @@ function rawSender(
     const ioredis = client as IoredisClient;
     return (command, args) => ioredis.callBuffer(command, ...args);
   }
-  if (typeof (client as NodeRedisClient | undefined)?.sendCommand === "function") {
-    const nodeRedis = client as NodeRedisClient;
-    return (command, args) => nodeRedis.sendCommand([command, ...args], inBytes);
+  if (isNodeRedis(client)) {
+    return (command, args) => client.sendCommand([command, ...args], inBytes);
   }
   throw new TypeError(
-    "redisStore needs a client of ioredis (5 or 6) or node-redis (5 or 6): new Redis(url).",
+    "redisStore needs a client of ioredis or node-redis, 5 or 6, such as new Redis(url); " +
+      `got ${whatIs(client)}.`,
   );
+}
+
+// The cluster client of node-redis has a method of the same name, which wants the key first.
+function isNodeRedis(client: unknown): client is NodeRedisClient {
+  const { sendCommand } = (client ?? {}) as { readonly sendCommand?: unknown };
+  return typeof sendCommand === "function" && sendCommand.length < 3;
+}
+
+function whatIs(client: unknown): string {
+  if (typeof client !== "object" || client === null) return typeof client;
+  return `an object of ${client.constructor?.name || "unknown kind"}`;
 }
 
 function toWire(argument: Argument): string | Buffer {
@@ -57,11 +68,12 @@ function toWire(argument: Argument): string | Buffer {
 
 // Drivers hang the whole command, and with it the result, on their errors: only the words go on.
 function redisError(error: unknown): LatchkeyError {
-  const words = error instanceof Error ? error.message : String(error);
+  const message = error instanceof Error ? error.message : String(error);
+  const words = message.split(", with args beginning with", 1)[0] ?? "";
   const cause = new Error(words);
-  if (words.includes("OOM")) {
-    const message = "Redis is full and refuses new claims. Raise maxmemory or lower the retention.";
-    return new LatchkeyError("store-full", message, { cause, retryAfterMs: 1000 });
+  if (words.startsWith("OOM")) {
+    const full = "Redis is full and refuses new claims. Raise maxmemory or lower the retention.";
+    return new LatchkeyError("store-full", full, { cause, retryAfterMs: 1000 });
   }
   return new LatchkeyError(
     "store-unavailable",

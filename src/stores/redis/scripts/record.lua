@@ -23,18 +23,37 @@ local function write(record)
   return record
 end
 
+-- The types that the fields of a state must have, for what a script reads without asking.
+local NEEDED = {
+  ["in-progress"] = { leaseEndsAtMs = "number", leaseMs = "number", retentionMs = "number" },
+  completed = { atMs = "number", result = "string" },
+  released = {},
+  ["in-doubt"] = { atMs = "number" },
+}
+local ALWAYS = { fence = "number", attempt = "number", claimedAtMs = "number", expiresAtMs = "number",
+  owner = "string", fingerprint = "string", operation = "string" }
+
+local function fits(record, types)
+  for field, kind in pairs(types or {}) do
+    if type(record[field]) ~= kind then return false end
+  end
+  return types ~= nil
+end
+
 -- The record and nil, or nil and "corrupt". A record whose retention is over is absent, but its fence
 -- counts: `lastFence`.
 local lastFence = 0
 local function read()
-  local value = redis.call("GET", KEYS[1])
+  local value = redis.pcall("GET", KEYS[1])
   if not value then return nil end
+  if type(value) == "table" then return nil, "corrupt" end -- a key of another type
   local sound, packed = pcall(cmsgpack.unpack, value)
   if not sound or type(packed) ~= "table" or packed[1] ~= VERSION or #packed ~= #FIELDS + 1 then
     return nil, "corrupt"
   end
   local record = {}
   for index, field in ipairs(FIELDS) do record[field] = packed[index + 1] end
+  if not fits(record, ALWAYS) or not fits(record, NEEDED[record.state]) then return nil, "corrupt" end
   lastFence = record.fence
   if nowMs >= record.expiresAtMs then return nil end
   return record
