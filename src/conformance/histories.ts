@@ -14,7 +14,12 @@ import type {
 } from "../machine/record.ts";
 import { isOver, transition } from "../machine/transition.ts";
 import type { Store } from "../stores/store.ts";
-import type { Clock } from "./store-suite.ts";
+
+/** The clock that the store under test reads. */
+export interface Clock {
+  readonly nowMs: () => number;
+  readonly advance: (ms: number) => void | Promise<void>;
+}
 
 /** A repeatable source of choices (mulberry32), so that a printed seed replays its history. */
 export interface Dice {

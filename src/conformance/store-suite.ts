@@ -6,12 +6,10 @@ import { deepStrictEqual, equal, ok } from "node:assert/strict";
 import type { ClaimCommand, Fingerprint, OwnerToken, RecordId } from "../machine/record.ts";
 import type { Store } from "../stores/store.ts";
 import { walkHistory } from "./histories.ts";
+import type { Clock } from "./histories.ts";
 
-/** The clock that the store under test reads. */
-export interface Clock {
-  readonly nowMs: () => number;
-  readonly advance: (ms: number) => void | Promise<void>;
-}
+export type { Clock } from "./histories.ts";
+
 export interface StoreUnderTest {
   readonly store: Store;
   readonly clock: Clock;
