@@ -3,7 +3,8 @@
  * of their own.
  */
 export { createEngine, engineDefaults } from "./engine/engine.ts";
-export type { Admission, Engine, EngineOptions, Intent, RunRequest } from "./engine/engine.ts";
+export type { Engine, EngineOptions, RunRequest } from "./engine/engine.ts";
+export type { Admission, Intent } from "./engine/begin.ts";
 export { idempotent } from "./engine/wrap.ts";
 export type { WrapOptions } from "./engine/wrap.ts";
 export type { Claim } from "./engine/claim.ts";

@@ -4,7 +4,7 @@
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Engine } from "../engine/engine.ts";
-import type { Content } from "../engine/fingerprint.ts";
+import type { Content } from "../engine/values/fingerprint.ts";
 import { admit, contentOfBytes } from "../http/admit.ts";
 import type { Exchange } from "../http/admit.ts";
 import { httpPolicy, scopeFor } from "../http/policy.ts";

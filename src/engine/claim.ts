@@ -8,12 +8,13 @@ import type { ClaimReply, OwnerToken, RecordId } from "../machine/record.ts";
 import type { Store } from "../stores/store.ts";
 import type { EngineEventKind, Events } from "./events.ts";
 import { startHeartbeat } from "./heartbeat.ts";
-import { derivedKey } from "./key.ts";
+import { derivedKey } from "./values/key.ts";
 import type { Pace } from "./pace.ts";
 import type { Runtime } from "./runtime.ts";
 import { createSettler } from "./settle.ts";
 import type { Settled } from "./settle.ts";
 import { persist } from "./store-call.ts";
+import type { Waiting } from "./waiting.ts";
 
 export interface Claim {
   readonly operation: string;
@@ -53,6 +54,7 @@ export interface ClaimContext {
   readonly runtime: Runtime;
   readonly events: Events;
   readonly pace: Pace;
+  readonly waiting: Waiting;
   readonly id: RecordId;
   readonly owner: OwnerToken;
   readonly operation: string;
@@ -72,6 +74,8 @@ export function holdClaim(
   const { fence, attempt, takeover } = granted;
   const startedAtMs = runtime.nowMs();
   const abort = new AbortController();
+  const ended = Promise.withResolvers<void>();
+  context.track(ended.promise);
   const heartbeat = startHeartbeat({
     runtime,
     leaseMs,
@@ -96,6 +100,8 @@ export function holdClaim(
       heartbeat.stop();
       if (settled === "lease-lost") lose();
       if (settled === "recorded") context.pace.note(operation, runtime.nowMs() - startedAtMs);
+      ended.resolve();
+      context.waiting.wake(id);
       const kind = eventOf[settled];
       if (kind !== undefined) events.emit({ kind, operation, attempt });
     },

@@ -4,20 +4,23 @@
  */
 import { durationMs } from "../duration.ts";
 import type { Duration } from "../duration.ts";
-import { isLatchkeyError, LatchkeyError } from "../errors.ts";
-import type { ClaimReply, Fingerprint, OnAbandoned, OwnerToken } from "../machine/record.ts";
+import { LatchkeyError } from "../errors.ts";
+import type { OnAbandoned } from "../machine/record.ts";
 import type { Store } from "../stores/store.ts";
-import { holdClaim } from "./claim.ts";
-import type { Claim, ClaimContext } from "./claim.ts";
-import { decodeValue, encodeValue } from "./codec.ts";
+import { begin } from "./begin.ts";
+import type { Admission, BeginContext, Intent } from "./begin.ts";
+import type { Claim } from "./claim.ts";
+import { decodeValue, encodeValue } from "./values/codec.ts";
 import { createEvents } from "./events.ts";
 import type { EventListener, Events } from "./events.ts";
-import { fingerprintOf } from "./fingerprint.ts";
-import { checkKey, recordId } from "./key.ts";
+import { fingerprintOf } from "./values/fingerprint.ts";
 import { createPace } from "./pace.ts";
 import { systemRuntime } from "./runtime.ts";
 import type { Runtime } from "./runtime.ts";
-import { persist } from "./store-call.ts";
+import { createWaiting, waitingDefaults } from "./waiting.ts";
+
+/** How often a waiting duplicate asks again for an owner in another process, in ms. */
+const pollMs = 250;
 
 /** Defaults of every engine option. */
 export const engineDefaults: Readonly<{
@@ -51,20 +54,6 @@ export interface EngineOptions {
   readonly runtime?: Runtime;
 }
 
-/** One intent: who asks (scope), for what (operation), under which key, with what (fingerprint). */
-export interface Intent {
-  readonly operation: string;
-  readonly scope: string;
-  readonly key: string;
-  readonly fingerprint: Fingerprint;
-}
-
-/** The store's answer to an intent. Never a rejection for what the protocol foresees. */
-export type Admission =
-  | { readonly kind: "execute"; readonly claim: Claim }
-  | Exclude<ClaimReply, { readonly kind: "claimed" }>
-  | { readonly kind: "unavailable"; readonly error: LatchkeyError };
-
 export interface RunRequest {
   readonly operation: string;
   readonly key: string;
@@ -74,6 +63,8 @@ export interface RunRequest {
    * What the key is bound to: the same key with another input is refused. JSON, bytes, or nothing.
    */
   readonly input?: unknown;
+  /** How long to wait for an owner that is at work. Default: refuse at once with `in-progress`. */
+  readonly wait?: Duration;
 }
 
 export interface Engine extends Events {
@@ -109,46 +100,31 @@ export function createEngine(options: EngineOptions): Engine {
   const onAbandoned = checkOnAbandoned(options.onAbandoned ?? engineDefaults.onAbandoned);
   const events = createEvents(options.onEvent);
   const background = new Set<Promise<unknown>>();
-  const pace = createPace();
 
   function track(work: Promise<unknown>): void {
     background.add(work);
     void work.finally(() => background.delete(work));
   }
 
-  async function begin(intent: Intent): Promise<Admission> {
-    const { operation, scope, fingerprint } = intent;
-    const id = recordId(scope, operation, checkKey(intent.key));
-    const owner = runtime.token() as OwnerToken;
-    const context = {
-      store,
-      runtime,
-      events,
-      pace,
-      id,
-      owner,
-      operation,
-      leaseMs,
-      retentionMs,
-      storeTimeoutMs,
-      track,
-    };
-    const command = { owner, fingerprint, operation, leaseMs, retentionMs, onAbandoned };
-    const patience = { limitMs: storeTimeoutMs, patienceMs: storeTimeoutMs };
-    try {
-      const reply = await persist(runtime, { call: () => store.claim(id, command), ...patience });
-      return admission(context, reply);
-    } catch (error) {
-      if (isUnavailable(error)) releaseGhost(context);
-      events.emit({ kind: "store-unavailable", operation, cause: error });
-      return { kind: "unavailable", error: error as LatchkeyError };
-    }
-  }
+  const lent: BeginContext = {
+    store,
+    runtime,
+    events,
+    pace: createPace(),
+    waiting: createWaiting(runtime, waitingDefaults),
+    leaseMs,
+    retentionMs,
+    storeTimeoutMs,
+    onAbandoned,
+    pollMs,
+    track,
+  };
 
   async function run<T>(request: RunRequest, work: (claim: Claim) => T | Promise<T>): Promise<T> {
-    const { operation, key, scope = "public", input } = request;
+    const { operation, key, scope = "public", input, wait } = request;
     const fingerprint = fingerprintOf([], contentOf(input));
-    const admitted = await begin({ operation, scope, key, fingerprint });
+    const waitMs = wait === undefined ? 0 : durationMs(wait, "wait", 0);
+    const admitted = await begin(lent, { operation, scope, key, fingerprint, waitMs });
     if (admitted.kind === "completed") return decodeValue(admitted.result) as T;
     if (admitted.kind !== "execute") throw refusal(admitted);
     return execute(admitted.claim, work);
@@ -156,7 +132,7 @@ export function createEngine(options: EngineOptions): Engine {
 
   return {
     ...events,
-    begin,
+    begin: (intent) => begin(lent, intent),
     run,
     close: (withinMs = 10_000) => drain(background, runtime, withinMs),
   };
@@ -177,48 +153,6 @@ async function drain(
     await Promise.race([Promise.allSettled(background), timeout]);
     cancel();
   }
-}
-
-function admission(context: ClaimContext, reply: ClaimReply): Admission {
-  const { events, operation } = context;
-  switch (reply.kind) {
-    case "claimed": {
-      const { attempt, takeover } = reply;
-      if (takeover) events.emit({ kind: "takeover", operation, attempt });
-      return { kind: "execute", claim: holdClaim(context, reply) };
-    }
-    case "completed":
-      events.emit({ kind: "replayed", operation });
-      return reply;
-    case "in-progress":
-      events.emit({ kind: "conflict", operation });
-      return { ...reply, retryAfterMs: context.pace.retryAfterMs(operation, reply) };
-    case "mismatch":
-    case "in-doubt":
-      events.emit({ kind: reply.kind, operation });
-      return reply;
-  }
-}
-
-// Only then is it unknown whether the claim was applied; every other refusal wrote nothing.
-function isUnavailable(error: unknown): boolean {
-  return isLatchkeyError(error) && error.code === "store-unavailable";
-}
-
-// A claim that timed out may have been applied: without a release it would block the key for a
-// lease (ghost claim).
-function releaseGhost({
-  store,
-  runtime,
-  id,
-  owner,
-  leaseMs,
-  storeTimeoutMs,
-  track,
-}: ClaimContext): void {
-  const call = () => store.release(id, owner);
-  const released = persist(runtime, { call, limitMs: storeTimeoutMs, patienceMs: leaseMs });
-  track(released.catch(() => undefined)); // given up after a lease: by then the ghost has lapsed
 }
 
 async function execute<T>(claim: Claim, work: (claim: Claim) => T | Promise<T>): Promise<T> {

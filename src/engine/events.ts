@@ -8,6 +8,7 @@ export type EngineEventKind =
   | "released"
   | "replayed"
   | "conflict"
+  | "waited"
   | "mismatch"
   | "in-doubt"
   | "takeover"

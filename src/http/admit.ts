@@ -4,10 +4,11 @@
  * scope, body, claim.
  */
 import { isLatchkeyError } from "../errors.ts";
-import type { Admission, Engine } from "../engine/engine.ts";
+import type { Admission } from "../engine/begin.ts";
+import type { Engine } from "../engine/engine.ts";
 import type { Claim } from "../engine/claim.ts";
-import { fingerprintOf } from "../engine/fingerprint.ts";
-import type { Content } from "../engine/fingerprint.ts";
+import { fingerprintOf } from "../engine/values/fingerprint.ts";
+import type { Content } from "../engine/values/fingerprint.ts";
 import { problemAnswer } from "./answer.ts";
 import type { Answer } from "./answer.ts";
 import { readKeyHeader } from "./key-header.ts";

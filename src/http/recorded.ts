@@ -3,7 +3,7 @@
  * replay.
  */
 import type { Claim } from "../engine/claim.ts";
-import { decodeEnvelope, encodeEnvelope } from "../engine/codec.ts";
+import { decodeEnvelope, encodeEnvelope } from "../engine/values/codec.ts";
 import { problemAnswer } from "./answer.ts";
 import type { Answer, HeaderList } from "./answer.ts";
 import type { HttpPolicy } from "./policy.ts";

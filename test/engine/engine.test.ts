@@ -5,6 +5,7 @@
 import { describe, expect, it } from "vitest";
 import { createEngine, idempotent, isLatchkeyError } from "../../src/index.ts";
 import type { Claim, EngineEvent, EngineOptions, Store } from "../../src/index.ts";
+import { fingerprintOf } from "../../src/engine/values/fingerprint.ts";
 import { memoryStore } from "../../src/stores/memory.ts";
 import { virtualRuntime } from "../support/virtual-runtime.ts";
 
@@ -144,6 +145,83 @@ describe("run", () => {
     const answers = [await chargeOnce({ id: "a" }), await chargeOnce({ id: "a" })];
     expect(answers).toEqual(["a 1", "a 1"]);
     expect(await chargeOnce({ id: "b" })).toBe("b 2");
+  });
+});
+
+describe("waiting", () => {
+  it("ends with the owner's result, woken without asking the store in vain (B-49)", async () => {
+    const { engine, calls, kinds } = setUp();
+    const gate = Promise.withResolvers<string>();
+    const first = engine.run(request, () => gate.promise);
+    const second = engine.run({ ...request, wait: "5s" }, () => "second");
+    await new Promise((resolve) => setImmediate(resolve));
+    gate.resolve("first");
+    expect([await first, await second]).toEqual(["first", "first"]);
+    expect(calls.filter((name) => name === "claim")).toHaveLength(3);
+    expect(kinds()).toEqual(["waited", "executed", "replayed"]);
+  });
+
+  it("gives up after its budget, and leaves the owner alone (B-50)", async () => {
+    const { engine, runtime } = setUp();
+    const gate = Promise.withResolvers<string>();
+    const first = engine.run(request, () => gate.promise);
+    const second = engine.run({ ...request, wait: "1s" }, () => "second").catch(codeOf);
+    await runtime.advance(1000);
+    expect(await second).toBe("in-progress");
+    gate.resolve("first");
+    expect(await first).toBe("first");
+    expect(runtime.timers()).toBe(0);
+  });
+
+  it("makes one of the waiters the owner when the first one fails (B-51)", async () => {
+    const { engine, runtime } = setUp();
+    const gate = Promise.withResolvers<string>();
+    const first = engine.run(request, () => gate.promise).catch(() => "failed");
+    let runs = 0;
+    const waiters = [1, 2, 3].map(() =>
+      engine.run({ ...request, wait: "5s" }, () => `run ${(runs += 1)}`),
+    );
+    await runtime.advance(100);
+    gate.reject(new Error("no"));
+    expect(await first).toBe("failed");
+    await runtime.advance(1000);
+    expect(await Promise.all(waiters)).toEqual(["run 1", "run 1", "run 1"]);
+    expect(runs).toBe(1);
+  });
+
+  it("takes over from an owner that is dead, at the end of its lease (B-51)", async () => {
+    const { engine, runtime, faults } = setUp({ lease: "2s" });
+    faults.renew = Array.from({ length: 50 }, () => "lose-request");
+    const first = engine.run(request, () => new Promise(() => undefined));
+    const second = engine.run({ ...request, wait: "5s" }, () => "second");
+    await runtime.advance(2300);
+    expect(await second).toBe("second");
+    void first;
+  });
+
+  it("is bounded for one key, and ends when the client goes away (B-52, B-54)", async () => {
+    const { engine, runtime } = setUp();
+    const gate = Promise.withResolvers<string>();
+    const first = engine.run(request, () => gate.promise);
+    await runtime.advance(1);
+    const all = Array.from({ length: 60 }, () =>
+      engine.run({ ...request, wait: "5s" }, () => "second").catch(codeOf),
+    );
+    await runtime.advance(1);
+    const fingerprint = fingerprintOf([], { kind: "json", value: request.input });
+    const abort = new AbortController();
+    const intent = { operation: "charge", scope: "public", key: "other", fingerprint };
+    const owner = await engine.begin(intent);
+    const gone = engine.begin({ ...intent, waitMs: 5000, signal: abort.signal });
+    await runtime.advance(1);
+    abort.abort();
+    expect([owner.kind, (await gone).kind]).toEqual(["execute", "in-progress"]);
+    gate.resolve("first");
+    await first;
+    await runtime.advance(1);
+    const answers = await Promise.all(all);
+    expect(answers.filter((answer) => answer === "in-progress")).toHaveLength(10);
+    expect(answers.filter((answer) => answer === "first")).toHaveLength(50);
   });
 });
 

@@ -4,9 +4,9 @@
  */
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { decodeEnvelope, encodeEnvelope } from "../../src/engine/codec.ts";
-import { canonicalJson, fingerprintOf } from "../../src/engine/fingerprint.ts";
-import { checkKey, recordId } from "../../src/engine/key.ts";
+import { decodeEnvelope, encodeEnvelope } from "../../src/engine/values/codec.ts";
+import { canonicalJson, fingerprintOf } from "../../src/engine/values/fingerprint.ts";
+import { checkKey, recordId } from "../../src/engine/values/key.ts";
 
 describe("canonical JSON", () => {
   it("says a value the same whatever the order of its keys (B-62)", () => {

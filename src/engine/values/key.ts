@@ -3,8 +3,8 @@
  * downstream calls.
  */
 import { hash } from "node:crypto";
-import { LatchkeyError } from "../errors.ts";
-import type { RecordId } from "../machine/record.ts";
+import { LatchkeyError } from "../../errors.ts";
+import type { RecordId } from "../../machine/record.ts";
 
 /**
  * Throws `key-invalid` unless the key is 1–255 visible ASCII characters (spaces inside a quoted

@@ -3,7 +3,7 @@
  * length of a JSON head, the head, then the body's raw bytes. Written once, read without copying;
  * no JSON inside JSON.
  */
-import { LatchkeyError } from "../errors.ts";
+import { LatchkeyError } from "../../errors.ts";
 
 const version = 1;
 const headOffset = 6;

@@ -3,7 +3,7 @@
  * everything else by its bytes. Taken before the handler runs, so that a handler that changes its
  * input cannot change them.
  */
-import type { Fingerprint } from "../machine/record.ts";
+import type { Fingerprint } from "../../machine/record.ts";
 import { digest } from "./key.ts";
 
 const deepestLevel = 500;

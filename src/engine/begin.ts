@@ -1,0 +1,132 @@
+/**
+ * One intent on its way through the claim: claims with our own deadline, waits for an owner where
+ * the caller wants to, and frees the ghost of a claim that nobody knows the fate of.
+ */
+import { isLatchkeyError } from "../errors.ts";
+import type { LatchkeyError } from "../errors.ts";
+import type { ClaimReply, Fingerprint, OnAbandoned, OwnerToken } from "../machine/record.ts";
+import { holdClaim } from "./claim.ts";
+import type { Claim, ClaimContext } from "./claim.ts";
+import { checkKey, recordId } from "./values/key.ts";
+import { persist } from "./store-call.ts";
+import type { Waiting } from "./waiting.ts";
+
+/** One intent: who asks (scope), for what (operation), under which key, with what (fingerprint). */
+export interface Intent {
+  readonly operation: string;
+  readonly scope: string;
+  readonly key: string;
+  readonly fingerprint: Fingerprint;
+  /** Overrides of the engine's options for this intent, in ms. */
+  readonly leaseMs?: number;
+  readonly retentionMs?: number;
+  readonly onAbandoned?: OnAbandoned;
+  /** How long to wait for an owner that is at work, in ms. Default 0: refuse at once. */
+  readonly waitMs?: number;
+  /** Ends the waiting, for a client that went away. */
+  readonly signal?: AbortSignal;
+}
+
+/** The store's answer to an intent. Never a rejection for what the protocol foresees. */
+export type Admission =
+  | { readonly kind: "execute"; readonly claim: Claim }
+  | Exclude<ClaimReply, { readonly kind: "claimed" }>
+  | { readonly kind: "unavailable"; readonly error: LatchkeyError };
+
+/** What an engine lends to each of its intents. */
+export interface BeginContext extends Omit<ClaimContext, "id" | "owner" | "operation"> {
+  readonly onAbandoned: OnAbandoned;
+  readonly waiting: Waiting;
+  /** How often a waiter asks for an owner elsewhere, in ms. */
+  readonly pollMs: number;
+}
+
+/** Claims, or waits and claims again; rejects with `key-invalid` before any store call. */
+export async function begin(lent: BeginContext, intent: Intent): Promise<Admission> {
+  const { runtime, waiting, events } = lent;
+  const { operation, scope, key, waitMs = 0, signal } = intent;
+  const id = recordId(scope, operation, checkKey(key));
+  const untilMs = runtime.nowMs() + waitMs;
+  let waited = false;
+  for (;;) {
+    const reply = await claim(lent, { ...intent, id });
+    const leftMs = untilMs - runtime.nowMs();
+    if (reply.kind !== "in-progress" || leftMs <= 0 || signal?.aborted === true) {
+      return told(lent, { ...intent, reply, waited });
+    }
+    if (!waited) events.emit({ kind: "waited", operation });
+    waited = true;
+    // Through the claim again, never a plain read: it could deliver another body's response. Also
+    // at the end of the lease, in case the owner is dead (B-51).
+    const atMostMs = Math.max(1, Math.min(leftMs, lent.pollMs, reply.retryAfterMs));
+    if (!(await waiting.hold(id, atMostMs, signal))) {
+      return told(lent, { ...intent, reply, waited: false });
+    }
+  }
+}
+
+type Claimed = Extract<ClaimReply, { readonly kind: "claimed" }>;
+type Outcome = Exclude<Admission, { readonly kind: "execute" }> | (Claimed & { claim: Claim });
+
+async function claim(
+  lent: BeginContext,
+  intent: Intent & { readonly id: ClaimContext["id"] },
+): Promise<Outcome> {
+  const { store, runtime, storeTimeoutMs, events } = lent;
+  const { id, operation, fingerprint } = intent;
+  const owner = runtime.token() as OwnerToken;
+  const { leaseMs = lent.leaseMs, retentionMs = lent.retentionMs } = intent;
+  const context: ClaimContext = { ...lent, id, owner, operation, leaseMs, retentionMs };
+  const { onAbandoned = lent.onAbandoned } = intent;
+  const command = { owner, fingerprint, operation, leaseMs, retentionMs, onAbandoned };
+  const patience = { limitMs: storeTimeoutMs, patienceMs: storeTimeoutMs };
+  try {
+    const reply = await persist(runtime, { call: () => store.claim(id, command), ...patience });
+    return reply.kind === "claimed" ? { ...reply, claim: holdClaim(context, reply) } : reply;
+  } catch (error) {
+    if (isUnavailable(error)) releaseGhost(context);
+    events.emit({ kind: "store-unavailable", operation, cause: error });
+    return { kind: "unavailable", error: error as LatchkeyError };
+  }
+}
+
+interface Told extends Intent {
+  readonly reply: Outcome;
+  readonly waited: boolean;
+}
+
+// One event for each outcome (B-113); a waiter's conflict and replay are told like any other.
+function told({ events, pace }: BeginContext, { reply, operation }: Told): Admission {
+  switch (reply.kind) {
+    case "claimed": {
+      const { attempt, takeover } = reply;
+      if (takeover) events.emit({ kind: "takeover", operation, attempt });
+      return { kind: "execute", claim: reply.claim };
+    }
+    case "completed":
+      events.emit({ kind: "replayed", operation });
+      return reply;
+    case "in-progress":
+      events.emit({ kind: "conflict", operation });
+      return { ...reply, retryAfterMs: pace.retryAfterMs(operation, reply) };
+    case "mismatch":
+    case "in-doubt":
+      events.emit({ kind: reply.kind, operation });
+      return reply;
+    case "unavailable":
+      return reply;
+  }
+}
+
+// Only then is it unknown whether the claim was applied; every other refusal wrote nothing.
+function isUnavailable(error: unknown): boolean {
+  return isLatchkeyError(error) && error.code === "store-unavailable";
+}
+
+// A claim that timed out may have been applied: unreleased it would block the key for a lease.
+function releaseGhost(context: ClaimContext): void {
+  const { store, runtime, id, owner, leaseMs, storeTimeoutMs, track } = context;
+  const call = () => store.release(id, owner);
+  const released = persist(runtime, { call, limitMs: storeTimeoutMs, patienceMs: leaseMs });
+  track(released.catch(() => undefined)); // given up after a lease: by then the ghost has lapsed
+}
