@@ -5,15 +5,14 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Engine } from "../engine/engine.ts";
 import type { Content } from "../engine/values/fingerprint.ts";
-import { admit, contentOfBytes } from "../http/admit.ts";
-import type { Exchange } from "../http/admit.ts";
-import { httpPolicy, scopeFor } from "../http/policy.ts";
-import type { HttpOptions, HttpPolicy } from "../http/policy.ts";
-import { peekBody } from "./node-body.ts";
-import { guardResponse, headerLines, sendAnswer } from "./node-exchange.ts";
-import type { Idempotency } from "./node-exchange.ts";
+import { admit } from "../http/admit.ts";
+import type { Idempotency } from "../http/execution.ts";
+import { httpPolicy } from "../http/policy.ts";
+import type { FingerprintOptions, HttpOptions } from "../http/policy.ts";
+import { contentOfBytes } from "../http/target.ts";
+import { guardResponse, nodeExchange, sendAnswer, setHeaders } from "./node-exchange.ts";
 
-export type { Idempotency } from "./node-exchange.ts";
+export type { Idempotency } from "../http/execution.ts";
 
 /** What this adapter needs of an Express request. */
 export interface ExpressRequest extends IncomingMessage {
@@ -22,7 +21,7 @@ export interface ExpressRequest extends IncomingMessage {
   readonly path: string;
   readonly route?: { readonly path?: string | RegExp | readonly (string | RegExp)[] };
   readonly body?: unknown;
-  /** The key and the claim, while a handler runs under one. */
+  /** What a handler can ask of its execution, while it runs under a key. */
   idempotency?: Idempotency;
 }
 export type Next = (error?: unknown) => void;
@@ -30,7 +29,8 @@ export type Next = (error?: unknown) => void;
 /**
  * Protects what follows it in the chain: `app.post("/payments", idempotent(engine, { scope }),
  * pay)`. Errors given to `next` reach Express's error handlers; what those answer decides by its
- * status whether it is recorded. The handler finds its claim in `req.idempotency`.
+ * status whether it is recorded. The handler finds its
+ * `Idempotency` in `req.idempotency`.
  */
 export function idempotent<Req extends ExpressRequest = ExpressRequest>(
   engine: Engine,
@@ -38,56 +38,38 @@ export function idempotent<Req extends ExpressRequest = ExpressRequest>(
 ): (req: Req, res: ServerResponse, next: Next) => void {
   const policy = httpPolicy(options);
   async function protect(req: Req, res: ServerResponse, next: Next): Promise<void> {
-    const admission = await admit(engine, policy, exchangeOf(req, options, policy));
+    const pattern = req.route?.path ?? req.path;
+    const place = {
+      target: req.originalUrl,
+      operation: `${req.method} ${req.baseUrl}${String(pattern)}`,
+      // A body parser has read the stream to its end; without one the bytes are still there.
+      content: req.readableEnded ? () => parsedContent(req, policy.fingerprint) : undefined,
+    };
+    const exchange = nodeExchange([req, res, req], [options, policy], place);
+    const admission = await admit(engine, policy, exchange);
     switch (admission.kind) {
       case "gone":
         return;
       case "answer":
         return sendAnswer(res, admission.answer);
       case "bypass":
+        setHeaders(res, admission.headers);
         return next();
-      case "execute": {
-        const { key, claim } = admission;
-        guardResponse(res, claim, policy);
-        req.idempotency = { key, claim };
+      case "execute":
+        guardResponse(res, admission.execution);
+        req.idempotency = admission.execution.idempotency;
         return next();
-      }
     }
   }
   return (req, res, next) => void protect(req, res, next).catch(next);
 }
 
-function exchangeOf<Req extends ExpressRequest>(
-  req: Req,
-  options: HttpOptions<Req>,
-  policy: HttpPolicy,
-): Exchange {
-  const method = req.method ?? "GET";
-  const pattern = req.route?.path ?? req.path;
-  return {
-    method,
-    target: req.originalUrl,
-    operation: options.operation ?? `${method} ${req.baseUrl}${String(pattern)}`,
-    header: (name) => headerLines(req, name),
-    scope: () => scopeFor(options, req),
-    content: () => contentOf(req, policy),
-  };
-}
-
-// A body parser has read the stream to its end; without one the bytes are still there to be seen.
-async function contentOf(
-  req: ExpressRequest,
-  policy: HttpPolicy,
-): Promise<Content | "too-large" | "aborted"> {
-  const mediaType = req.headers["content-type"] ?? "";
-  if (!req.readableEnded) {
-    const body = await peekBody(req, policy.maxRequestBytes);
-    return typeof body === "string" ? body : contentOfBytes(body, mediaType);
-  }
+function parsedContent(req: ExpressRequest, options: FingerprintOptions): Content {
   const { body } = req;
-  if (body === undefined) return contentOfBytes(undefined, mediaType);
-  if (req.headers["content-length"] === "0") return contentOfBytes(new Uint8Array(0), mediaType);
-  if (typeof body === "string") return contentOfBytes(Buffer.from(body), mediaType);
-  if (body instanceof Uint8Array) return contentOfBytes(body, mediaType);
+  const mediaType = req.headers["content-type"] ?? "";
+  if (body === undefined) return { kind: "none" };
+  if (req.headers["content-length"] === "0") return { kind: "bytes", bytes: new Uint8Array(0) };
+  if (typeof body === "string") return contentOfBytes(Buffer.from(body), mediaType, options);
+  if (body instanceof Uint8Array) return contentOfBytes(body, mediaType, options);
   return { kind: "json", value: body };
 }

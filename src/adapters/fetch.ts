@@ -2,25 +2,23 @@
  * The adapter for `Request → Response` handlers: Next.js route handlers, Bun.serve, Deno.serve and
  * whatever else speaks the Web's types.
  */
-import type { Claim } from "../engine/claim.ts";
 import type { Engine } from "../engine/engine.ts";
-import { admit, contentOfBytes } from "../http/admit.ts";
+import { admit } from "../http/admit.ts";
 import type { Exchange } from "../http/admit.ts";
-import type { Answer } from "../http/answer.ts";
+import type { Answer, HeaderList } from "../http/answer.ts";
+import type { Execution, Idempotency } from "../http/execution.ts";
+import { exposedHeaders } from "../http/headers.ts";
 import { createKeep } from "../http/keep.ts";
-import { httpPolicy, scopeFor } from "../http/policy.ts";
+import { httpPolicy, keyFor, scopeFor } from "../http/policy.ts";
 import type { HttpOptions, HttpPolicy } from "../http/policy.ts";
-import { isRecorded, settleAnswer } from "../http/recorded.ts";
+import { contentOfBytes } from "../http/target.ts";
 import { recordedStream } from "./fetch-stream.ts";
 
-/** What a handler can ask of its own execution. */
-export interface Idempotency {
-  readonly key: string;
-  readonly claim: Claim;
-}
+export type { Idempotency } from "../http/execution.ts";
+
 const running = new WeakMap<Request, Idempotency>();
 
-/** The key and claim under which a handler runs; `undefined` when the request carries no key. */
+/** What a handler can ask of its execution; `undefined` when it runs without a key. */
 export function idempotencyOf(request: Request): Idempotency | undefined {
   return running.get(request);
 }
@@ -43,21 +41,13 @@ export function idempotent<Req extends Request, Rest extends readonly unknown[]>
       case "answer":
         return toResponse(admission.answer);
       case "bypass":
-        return handler(request, ...rest);
+        return withHeaders(await handler(request, ...rest), admission.headers);
       case "execute": {
-        const { key, claim } = admission;
-        running.set(request, { key, claim });
-        const respond = async () => handler(request, ...rest);
-        return settleResponse(claim, await respond().catch(releaseFor(claim)), policy);
+        const { execution } = admission;
+        running.set(request, execution.idempotency);
+        return settleResponse(execution, async () => handler(request, ...rest));
       }
     }
-  };
-}
-
-function releaseFor(claim: Claim): (error: unknown) => Promise<never> {
-  return async (error) => {
-    await claim.release();
-    throw error;
   };
 }
 
@@ -74,10 +64,12 @@ function exchangeOf<Req extends Request>(
     // Headers joins several lines with a comma, which no key contains unquoted.
     header: (name) => [request.headers.get(name)].filter((line) => line !== null),
     scope: () => scopeFor(options, request),
+    key: keyFor(options, request),
+    signal: policy.waitMs > 0 ? request.signal : undefined,
     content: async () => {
       const body = await peekBody(request, policy.maxRequestBytes);
       if (body === "too-large" || body === "aborted") return body;
-      return contentOfBytes(body, request.headers.get("content-type") ?? "");
+      return contentOfBytes(body, request.headers.get("content-type") ?? "", policy.fingerprint);
     },
   };
 }
@@ -102,22 +94,42 @@ async function peekBody(
 }
 
 async function settleResponse(
-  claim: Claim,
-  response: Response,
-  policy: HttpPolicy,
+  execution: Execution,
+  respond: () => Promise<Response>,
 ): Promise<Response> {
+  let response: Response;
+  try {
+    response = await respond();
+  } catch (error) {
+    await execution.release();
+    throw error;
+  }
   const { status, statusText } = response;
   const headers = [...response.headers];
-  if (response.body === null || !isRecorded(status)) {
-    await settleAnswer(claim, { status, headers, body: new Uint8Array(0) }, policy);
-    return response;
+  const marked = withHeaders(response, execution.headers);
+  if (response.body === null) {
+    await execution.settle({ status, headers, body: new Uint8Array(0) });
+    return marked;
   }
   const stream = recordedStream(response.body, {
-    keep: createKeep(policy.maxRecordedBytes),
-    onEnd: (body) => settleAnswer(claim, { status, headers, body }, policy),
-    onError: () => claim.release(),
+    keep: createKeep(execution.maxRecordedBytes),
+    onEnd: (body) => execution.settle({ status, headers, body }),
+    onError: () => execution.release(),
   });
-  return new Response(stream, { status, statusText, headers: response.headers });
+  return new Response(stream, { status, statusText, headers: marked.headers });
+}
+
+// A response with headers that cannot be changed (a redirect, a fetched one) is copied.
+function withHeaders(response: Response, more: HeaderList): Response {
+  if (more.length === 0) return response;
+  const headers = new Headers(response.headers);
+  for (const [name, value] of more) headers.set(name, value);
+  if (headers.has("access-control-allow-origin")) {
+    const present = headers.get("access-control-expose-headers") ?? "";
+    headers.set("access-control-expose-headers", exposedHeaders(present, more));
+  }
+  const { status, statusText, body } = response;
+  return new Response(body, { status, statusText, headers });
 }
 
 function toResponse({ status, headers, body }: Answer): Response {

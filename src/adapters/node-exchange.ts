@@ -2,27 +2,73 @@
  * One protected exchange on Node's request and response: what the node and express adapters share.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
-import type { Claim } from "../engine/claim.ts";
-import type { Answer } from "../http/answer.ts";
-import type { HttpPolicy } from "../http/policy.ts";
-import { settleAnswer } from "../http/recorded.ts";
+import type { Content } from "../engine/values/fingerprint.ts";
+import type { Exchange } from "../http/admit.ts";
+import type { Answer, HeaderList } from "../http/answer.ts";
+import type { Execution } from "../http/execution.ts";
+import { exposedHeaders } from "../http/headers.ts";
+import { keyFor, scopeFor } from "../http/policy.ts";
+import type { HttpOptions, HttpPolicy } from "../http/policy.ts";
+import { contentOfBytes } from "../http/target.ts";
+import { peekBody } from "./node-body.ts";
 import { tapResponse } from "./node-tap.ts";
 
-/** What a handler can ask of its own execution. */
-export interface Idempotency {
-  readonly key: string;
-  readonly claim: Claim;
+/** What a framework knows better than Node's request. */
+export interface Place {
+  readonly target: string;
+  readonly operation: string;
+  /** The body where somebody has read it already; by default it is peeked at. */
+  readonly content?: (() => Content) | undefined;
+}
+
+/** The exchange of a request on Node, for `admit`. */
+export function nodeExchange<Req>(
+  [req, res, own]: readonly [IncomingMessage, ServerResponse, Req],
+  [options, policy]: readonly [HttpOptions<Req>, HttpPolicy],
+  { target, operation, content }: Place,
+): Exchange {
+  return {
+    method: req.method ?? "GET",
+    target,
+    operation: options.operation ?? operation,
+    header: (name) => headerLines(req, name),
+    scope: () => scopeFor(options, own),
+    key: keyFor(options, own),
+    content: async () => {
+      if (content !== undefined) return content();
+      const body = await peekBody(req, policy.maxRequestBytes);
+      if (body === "too-large" || body === "aborted") return body;
+      return contentOfBytes(body, req.headers["content-type"] ?? "", policy.fingerprint);
+    },
+    signal: policy.waitMs > 0 ? closing(res) : undefined,
+  };
+}
+
+function closing(res: ServerResponse): AbortSignal {
+  const abort = new AbortController();
+  res.once("close", () => abort.abort());
+  return abort.signal;
 }
 
 /** Sends an answer of the layer. The current exchange's own headers stand. */
 export function sendAnswer(res: ServerResponse, answer: Answer): void {
   res.statusCode = answer.status;
-  const names = new Set(answer.headers.map(([name]) => name));
-  for (const name of names) res.removeHeader(name);
-  for (const [name, value] of answer.headers) res.appendHeader(name, value);
+  setHeaders(res, answer.headers);
   const bodiless = answer.status === 204 || answer.status === 304;
   if (!bodiless) res.setHeader("content-length", answer.body.length);
   res.end(bodiless ? undefined : answer.body);
+}
+
+/**
+ * Sets headers of the layer, several of one name too, and lets scripts of other origins read them.
+ */
+export function setHeaders(res: ServerResponse, headers: HeaderList): void {
+  for (const name of new Set(headers.map(([name]) => name))) res.removeHeader(name);
+  for (const [name, value] of headers) res.appendHeader(name, value);
+  if (res.hasHeader("access-control-allow-origin") && headers.length > 0) {
+    const present = String(res.getHeader("access-control-expose-headers") ?? "");
+    res.setHeader("access-control-expose-headers", exposedHeaders(present, headers));
+  }
 }
 
 /**
@@ -30,22 +76,19 @@ export function sendAnswer(res: ServerResponse, answer: Answer): void {
  * it. Returns what to call when the handler throws: before its response has begun the client gets a
  * 500, later a cut; after its end nothing changes.
  */
-export function guardResponse(
-  res: ServerResponse,
-  claim: Claim,
-  policy: HttpPolicy,
-): (error: unknown) => void {
+export function guardResponse(res: ServerResponse, execution: Execution): (error: unknown) => void {
   let ended = false;
+  setHeaders(res, execution.headers);
   tapResponse(res, {
-    limitBytes: policy.maxRecordedBytes,
+    limitBytes: execution.maxRecordedBytes,
     onEnd: async (captured) => {
       ended = true;
-      await settleAnswer(claim, captured, policy);
+      await execution.settle(captured);
     },
     // A body that broke off midway is no outcome (B-111).
     onCut: () => {
       ended = true;
-      void claim.release();
+      void execution.release();
     },
   });
   return (error) => {
@@ -56,7 +99,7 @@ export function guardResponse(
 }
 
 /** The field lines of a header as they came, before Node joins them. */
-export function headerLines(req: IncomingMessage, name: string): readonly string[] {
+function headerLines(req: IncomingMessage, name: string): readonly string[] {
   const lines: string[] = [];
   for (let index = 0; index + 1 < req.rawHeaders.length; index += 2) {
     if (req.rawHeaders[index]?.toLowerCase() === name) lines.push(req.rawHeaders[index + 1] ?? "");

@@ -26,6 +26,9 @@ export function tapResponse(res: ServerResponse, tap: Tap): void {
   const kept = createKeep(tap.limitBytes);
   let held: Buffer = nothing;
   let ending = false;
+  // As the handler left them: a layer outside (compression) adds its own when the head is written.
+  let headers: HeaderList | undefined;
+  const seal = (): HeaderList => (headers ??= headersOf(res));
 
   function write(chunk: unknown, encoding?: unknown, callback?: unknown): boolean {
     const bytes = toBuffer(chunk, encoding);
@@ -47,10 +50,11 @@ export function tapResponse(res: ServerResponse, tap: Tap): void {
     const bytes = isChunk(chunk) ? toBuffer(chunk, encoding) : nothing;
     kept.add(bytes);
     const rest = Buffer.concat([held, bytes]);
+    const sealed = seal();
     if (!res.headersSent && res.getHeader("content-length") === undefined && hasBody(res)) {
       res.setHeader("content-length", rest.length);
     }
-    const captured = { status: res.statusCode, headers: headersOf(res), body: kept.body() };
+    const captured = { status: res.statusCode, headers: sealed, body: kept.body() };
     void tap.onEnd(captured).then(() => wire.end(hasBody(res) ? rest : nothing));
     return res;
   }
@@ -62,7 +66,7 @@ export function tapResponse(res: ServerResponse, tap: Tap): void {
     ending = true;
     return wire.destroy(error);
   };
-  tapWriteHead(res);
+  tapWriteHead(res, seal);
 }
 
 interface Wire {
@@ -115,12 +119,13 @@ function wireOf(res: ServerResponse): Wire {
 
 // Headers given to writeHead never show in getHeaders(): set them first, then write the head as
 // asked. Node itself comes through here too, for the implicit head of a first write.
-function tapWriteHead(res: ServerResponse): void {
+function tapWriteHead(res: ServerResponse, seal: () => unknown): void {
   const writeHead = res.writeHead.bind(res) as (status: number, reason?: string) => ServerResponse;
   res.writeHead = (status: number, reason?: unknown, given?: unknown): ServerResponse => {
     if (res.headersSent) return writeHead(status);
     const named = typeof reason === "string";
     setHeaders(res, named ? given : (reason ?? given));
+    seal();
     return named ? writeHead(status, reason) : writeHead(status);
   };
 }

@@ -24,6 +24,8 @@ export interface Claim {
   readonly attempt: number;
   /** The previous owner's lease had ended. */
   readonly takeover: boolean;
+  /** How long the result will be kept, in ms. */
+  readonly retentionMs: number;
   /** Aborts when the lease is lost. Advisory: safety comes from `commit()`. */
   readonly signal: AbortSignal;
   /**
@@ -31,12 +33,12 @@ export interface Claim {
    * right before the irreversible step. Rejects with `lease-lost` or `store-unavailable`: then the
    * step must not be started.
    */
-  commit(): Promise<void>;
+  readonly commit: () => Promise<void>;
   /**
    * A stable key for a downstream call: the same on every attempt, so a takeover repeats it
    * harmlessly.
    */
-  deriveKey(name: string): string;
+  readonly deriveKey: (name: string) => string;
   /**
    * Records the result. Resolves within the store timeout; never rejects. Of `complete` and
    * `release` only the first call counts.
@@ -112,6 +114,7 @@ export function holdClaim(
     fence,
     attempt,
     takeover,
+    retentionMs: context.retentionMs,
     signal: abort.signal,
     deriveKey: (name) => derivedKey(id, name),
     commit: async () => {

@@ -19,6 +19,8 @@ import { systemRuntime } from "./runtime.ts";
 import type { Runtime } from "./runtime.ts";
 import { createWaiting, waitingDefaults } from "./waiting.ts";
 
+export type { OnAbandoned } from "../machine/record.ts";
+
 /** How often a waiting duplicate asks again for an owner in another process, in ms. */
 const pollMs = 250;
 

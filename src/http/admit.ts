@@ -6,14 +6,16 @@
 import { isLatchkeyError } from "../errors.ts";
 import type { Admission } from "../engine/begin.ts";
 import type { Engine } from "../engine/engine.ts";
-import type { Claim } from "../engine/claim.ts";
-import { fingerprintOf } from "../engine/values/fingerprint.ts";
 import type { Content } from "../engine/values/fingerprint.ts";
 import { problemAnswer } from "./answer.ts";
-import type { Answer } from "./answer.ts";
-import { readKeyHeader } from "./key-header.ts";
+import type { Answer, HeaderList } from "./answer.ts";
+import { executionOf } from "./execution.ts";
+import type { Execution } from "./execution.ts";
+import { checkedKey, readKeyHeader } from "./key-header.ts";
+import type { KeyHeader } from "./key-header.ts";
 import type { HttpPolicy } from "./policy.ts";
 import { decodeAnswer } from "./recorded.ts";
+import { requestFingerprint } from "./target.ts";
 
 /** What an adapter tells of a request. */
 export interface Exchange {
@@ -26,16 +28,21 @@ export interface Exchange {
   readonly header: (name: string) => readonly string[];
   /** Whose key it is; called only when there is a key. */
   readonly scope: () => unknown;
+  /** The key, where it does not come from the header. */
+  readonly key?: (() => string | undefined | Promise<string | undefined>) | undefined;
   /** The body, leaving it readable for the handler; `"too-large"` over `maxRequestBytes`. */
   readonly content: () => Promise<Content | "too-large" | "aborted">;
+  /** Aborts when the client goes away: then it is not waited for any longer. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 export type HttpAdmission =
-  | { readonly kind: "bypass" }
+  /** The handler runs unprotected; `headers` are to be set on its response. */
+  | { readonly kind: "bypass"; readonly headers: HeaderList }
   | { readonly kind: "answer"; readonly answer: Answer }
   /** The client went away before its body had arrived: nobody is there to be answered. */
   | { readonly kind: "gone" }
-  | { readonly kind: "execute"; readonly claim: Claim; readonly key: string };
+  | { readonly kind: "execute"; readonly execution: Execution };
 
 /** Decides what to do with a request. Never rejects for what a client or a store does. */
 export async function admit(
@@ -43,17 +50,30 @@ export async function admit(
   policy: HttpPolicy,
   exchange: Exchange,
 ): Promise<HttpAdmission> {
-  if (!policy.methods.has(exchange.method.toUpperCase())) return { kind: "bypass" };
+  if (!policy.methods.has(exchange.method.toUpperCase())) return { kind: "bypass", headers: [] };
   const { operation } = exchange;
-  const header = readKeyHeader(exchange.header("idempotency-key"));
-  if (header.kind === "absent") {
+  const key = await keyOf(exchange, policy);
+  if (key.kind === "absent") {
     engine.emit({ kind: policy.required ? "key-missing" : "bypassed", operation });
-    return policy.required ? refuse(problemAnswer("key-missing")) : { kind: "bypass" };
+    return policy.required ? refuse(problemAnswer("key-missing")) : { kind: "bypass", headers: [] };
   }
-  if (header.kind === "invalid") {
+  if (key.kind === "invalid") {
     engine.emit({ kind: "key-invalid", operation });
-    return refuse(problemAnswer("key-invalid", { detail: header.detail }));
+    return refuse(problemAnswer("key-invalid", { detail: key.detail }));
   }
+  return admitKeyed(engine, policy, { ...exchange, idempotencyKey: key.key });
+}
+
+interface KeyedExchange extends Exchange {
+  readonly idempotencyKey: string;
+}
+
+async function admitKeyed(
+  engine: Engine,
+  policy: HttpPolicy,
+  exchange: KeyedExchange,
+): Promise<HttpAdmission> {
+  const { operation, target, header, idempotencyKey: key, signal } = exchange;
   const scope = await scopeOf(exchange);
   if (scope === undefined) {
     const detail = "The request does not say whose Idempotency-Key this is. Authenticate first.";
@@ -62,30 +82,62 @@ export async function admit(
   const content = await exchange.content();
   if (content === "aborted") return { kind: "gone" };
   if (content === "too-large") return refuse(problemAnswer("request-too-large"));
-  const fingerprint = fingerprintOfExchange(exchange, content);
+  const asked = { target, content, mediaType: header("content-type").join() };
+  const fingerprint = requestFingerprint(asked, policy.fingerprint);
   if (fingerprint === undefined) {
     const detail = "The JSON body is nested too deeply to be compared with its retries.";
     return refuse(problemAnswer("request-too-large", { detail }));
   }
-  const admission = await engine.begin({ operation, scope, key: header.key, fingerprint });
+  const waitMs = waitMsOf(header("prefer"), policy.waitMs);
+  const intent = { operation, scope, key, fingerprint, waitMs, ...overrides(policy, signal) };
+  const admission = await engine.begin(intent);
   if (admission.kind === "execute") {
-    return { kind: "execute", claim: admission.claim, key: header.key };
+    return { kind: "execute", execution: executionOf(admission.claim, policy, { key, scope }) };
   }
-  return refuse(answerFor(admission));
+  if (admission.kind === "unavailable" && policy.open) {
+    engine.emit({ kind: "bypassed", operation, cause: admission.error });
+    return { kind: "bypass", headers: [["idempotency-status", "bypassed"]] };
+  }
+  return refuse(answerFor(admission, policy, key));
 }
 
 function refuse(answer: Answer): HttpAdmission {
   return { kind: "answer", answer };
 }
 
-function answerFor(admission: Exclude<Admission, { kind: "execute" }>): Answer {
+// Absent stays absent: an engine option must not be overruled by undefined.
+function overrides(policy: HttpPolicy, signal: AbortSignal | undefined): object {
+  const { leaseMs, retentionMs, onAbandoned } = policy;
+  const all = Object.entries({ leaseMs, retentionMs, onAbandoned, signal });
+  return Object.fromEntries(all.filter(([, value]) => value !== undefined));
+}
+
+async function keyOf(exchange: Exchange, policy: HttpPolicy): Promise<KeyHeader> {
+  if (exchange.key === undefined) {
+    return readKeyHeader(exchange.header("idempotency-key"), policy.strict);
+  }
+  const key = await exchange.key();
+  return key === undefined ? { kind: "absent" } : checkedKey(key);
+}
+
+/** `Prefer: wait=3` asks for less waiting than the route allows, never for more (B-53). */
+function waitMsOf(prefer: readonly string[], allowedMs: number): number {
+  const seconds = /(?:^|[,;\s])wait\s*=\s*(\d{1,6})/i.exec(prefer.join())?.[1];
+  return seconds === undefined ? allowedMs : Math.min(allowedMs, Number(seconds) * 1000);
+}
+
+function answerFor(
+  admission: Exclude<Admission, { kind: "execute" }>,
+  policy: HttpPolicy,
+  key: string,
+): Answer {
   switch (admission.kind) {
     case "completed":
-      return replay(admission);
+      return replay(admission, policy, key);
     case "in-progress":
       return problemAnswer("in-progress", { retryAfterMs: admission.retryAfterMs });
     case "mismatch":
-      return problemAnswer("key-reused");
+      return problemAnswer("key-reused", { status: policy.mismatchStatus });
     case "in-doubt":
       return problemAnswer("outcome-unknown");
     case "unavailable":
@@ -94,9 +146,13 @@ function answerFor(admission: Exclude<Admission, { kind: "execute" }>): Answer {
 }
 
 // A result nobody can read is locked, never free, and never a raw 500 (B-97).
-function replay({ result, completedAtMs }: Extract<Admission, { kind: "completed" }>): Answer {
+function replay(
+  completed: Extract<Admission, { kind: "completed" }>,
+  policy: HttpPolicy,
+  key: string,
+): Answer {
   try {
-    return decodeAnswer(result, completedAtMs);
+    return decodeAnswer(completed.result, policy.replayHeadersOf({ ...completed, key }));
   } catch (error) {
     if (isLatchkeyError(error)) return problemAnswer("store-unavailable");
     throw error;
@@ -113,39 +169,4 @@ async function scopeOf(exchange: Exchange): Promise<string | undefined> {
   } catch {
     return undefined;
   }
-}
-
-function fingerprintOfExchange(
-  exchange: Exchange,
-  content: Content,
-): ReturnType<typeof fingerprintOf> | undefined {
-  const mediaType = exchange.header("content-type").join().trim().toLowerCase();
-  try {
-    return fingerprintOf([exchange.target, mediaType], content);
-  } catch (error) {
-    if (error instanceof RangeError || error instanceof TypeError) return undefined;
-    throw error;
-  }
-}
-
-/**
- * A body by its media type: JSON by value, everything else (and JSON that cannot be parsed) by its
- * bytes (B-62).
- */
-export function contentOfBytes(bytes: Uint8Array | undefined, mediaType: string): Content {
-  if (bytes === undefined) return { kind: "none" };
-  if (bytes.length === 0 || !isJson(mediaType)) return { kind: "bytes", bytes };
-  try {
-    return {
-      kind: "json",
-      value: JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes)),
-    };
-  } catch {
-    return { kind: "bytes", bytes };
-  }
-}
-
-/** Whether a `Content-Type` says JSON, `+json` included. */
-export function isJson(mediaType: string): boolean {
-  return /^application\/(?:[\w.!#$&^-]+\+)?json\s*(?:;|$)/i.test(mediaType.trim());
 }

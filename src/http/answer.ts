@@ -87,12 +87,14 @@ const problems: Readonly<Record<ProblemCode, Problem>> = {
 export function problemAnswer(
   code: ProblemCode,
   options: {
+    readonly status?: number;
     readonly retryAfterMs?: number;
     readonly detail?: string;
     readonly more?: object;
   } = {},
 ): Answer {
-  const { status, title, detail, retry } = problems[code];
+  const { title, detail, retry } = problems[code];
+  const { status = problems[code].status } = options;
   const type = `${docs}#${code}`;
   const document = { type, title, status, code, detail: options.detail ?? detail, ...options.more };
   const headers: [string, string][] = [

@@ -1,7 +1,13 @@
 /**
- * The options every HTTP adapter shares, their defaults in one frozen object, and their check at
- * construction.
+ * The options every HTTP adapter shares, their defaults in one frozen object, and the policy made
+ * of them: checked once, at construction.
  */
+import { durationMs } from "../duration.ts";
+import type { Duration } from "../duration.ts";
+import type { OnAbandoned } from "../engine/engine.ts";
+import type { HeaderList } from "./answer.ts";
+import { markerHeaders } from "./headers.ts";
+import { isOutcome } from "./recorded.ts";
 
 export interface HttpOptions<Req> {
   /**
@@ -18,8 +24,37 @@ export interface HttpOptions<Req> {
    * or the path.
    */
   readonly operation?: string;
+  /** Where the key comes from. Default: the `Idempotency-Key` header. */
+  readonly key?: (request: Req) => string | undefined | Promise<string | undefined>;
+  /** `"strict"` takes quoted strings only, as the draft has it. Default `"lenient"`. */
+  readonly keySyntax?: "lenient" | "strict";
+  /** What a duplicate is compared by. Default: the whole body, JSON by value, query as sent. */
+  readonly fingerprint?: FingerprintOptions;
+  /** What a duplicate gets while the first runs. Default `"reject"`: 409 at once. */
+  readonly onConflict?: "reject" | { readonly wait: Duration };
+  /** What happens when an uncommitted owner's lease ends. Default: the engine's. */
+  readonly onAbandoned?: OnAbandoned;
+  /** `"open"` runs the handler unprotected while the store is down. Default `"closed"`: 503. */
+  readonly onStoreError?: "closed" | "open";
+  /** How long a silent owner blocks its key. Default: the engine's. */
+  readonly lease?: Duration;
+  /** How long a response is kept. Default: the engine's. */
+  readonly retention?: Duration;
+  /**
+   * Which responses are recorded, by status. Default `"outcomes"`: 2xx, 3xx and 4xx except 401,
+   * 403, 408, 421, 423, 425, 429. `"all"` keeps 5xx, too.
+   */
+  readonly record?: "outcomes" | "all" | ((status: number) => boolean);
   /** Further response headers to record and replay, beside the allow-list. Default none. */
   readonly replayHeaders?: readonly string[];
+  /** Headers that mark a replay. Default `["Idempotency-Replayed"]`. */
+  readonly replayMarkers?: readonly string[];
+  /** Send the key back in `Idempotency-Key`. Default false. */
+  readonly echoKey?: boolean;
+  /** Send `Idempotency-Expires` and `Idempotency-TTL`. Default false. */
+  readonly expiryHeaders?: boolean;
+  /** Status of a mismatch. Default 422. */
+  readonly mismatchStatus?: 400 | 409 | 422;
   /** Largest response body that is recorded, in bytes; a larger one is omitted. Default 1 MiB. */
   readonly maxRecordedBytes?: number;
   /**
@@ -28,35 +63,70 @@ export interface HttpOptions<Req> {
   readonly maxRequestBytes?: number;
 }
 
-export const httpDefaults: Readonly<{
-  required: boolean;
-  methods: readonly string[];
-  maxRecordedBytes: number;
-  maxRequestBytes: number;
-}> = Object.freeze({
-  required: false,
-  methods: Object.freeze(["POST", "PATCH"]),
-  maxRecordedBytes: 1_048_576,
-  maxRequestBytes: 1_048_576,
-});
+export interface FingerprintOptions {
+  /** `"bytes"` compares JSON byte for byte, too. Default `"value"`. */
+  readonly json?: "value" | "bytes";
+  /** `"unordered"` takes `?a=1&b=2` and `?b=2&a=1` for the same. Default `"ordered"`. */
+  readonly query?: "ordered" | "unordered";
+  /** Fields of a JSON object that do not count, such as a client's time stamp. Default none. */
+  readonly ignoreFields?: readonly string[];
+}
 
+type Given = Omit<HttpOptions<never>, "scope" | "operation" | "key">;
+
+/** Every shared option and its default; an option without one is the engine's or off. */
+export const httpDefaults: Readonly<Required<Omit<Given, "onAbandoned" | "lease" | "retention">>> =
+  Object.freeze({
+    required: false,
+    methods: Object.freeze(["POST", "PATCH"]),
+    keySyntax: "lenient",
+    fingerprint: Object.freeze({}),
+    onConflict: "reject",
+    onStoreError: "closed",
+    record: "outcomes",
+    replayHeaders: Object.freeze([]),
+    replayMarkers: Object.freeze(["Idempotency-Replayed"]),
+    echoKey: false,
+    expiryHeaders: false,
+    mismatchStatus: 422,
+    maxRecordedBytes: 1_048_576,
+    maxRequestBytes: 1_048_576,
+  });
+const withoutDefault = ["scope", "operation", "key", "onAbandoned", "lease", "retention"];
+const known: ReadonlySet<string> = new Set([...Object.keys(httpDefaults), ...withoutDefault]);
+
+/** The options of one route, checked and ready to use. */
 export interface HttpPolicy {
   readonly required: boolean;
   readonly methods: ReadonlySet<string>;
+  readonly strict: boolean;
+  readonly fingerprint: FingerprintOptions;
+  /** Longest wait of a duplicate, in ms; 0 refuses at once. */
+  readonly waitMs: number;
+  readonly open: boolean;
+  readonly onAbandoned: OnAbandoned | undefined;
+  readonly leaseMs: number | undefined;
+  readonly retentionMs: number | undefined;
+  readonly record: (status: number) => boolean;
   readonly replayHeaders: readonly string[];
+  readonly mismatchStatus: number;
   readonly maxRecordedBytes: number;
   readonly maxRequestBytes: number;
+  /** Headers of the layer on the response of an execution. */
+  readonly firstHeaders: (facts: FirstFacts) => HeaderList;
+  /** Headers of the layer on a replay. */
+  readonly replayHeadersOf: (facts: ReplayFacts) => HeaderList;
 }
-
-const known: ReadonlySet<string> = new Set([
-  "scope",
-  "required",
-  "methods",
-  "operation",
-  "replayHeaders",
-  "maxRecordedBytes",
-  "maxRequestBytes",
-]);
+export interface FirstFacts {
+  readonly key: string;
+  readonly attempt: number;
+  readonly retentionMs: number;
+}
+export interface ReplayFacts {
+  readonly key: string;
+  readonly completedAtMs: number;
+  readonly expiresInMs: number;
+}
 
 /**
  * Checks an adapter's options; throws `TypeError` on a missing scope, an unknown option or a wrong
@@ -71,25 +141,66 @@ export function httpPolicy<Req>(options: HttpOptions<Req>): HttpPolicy {
   for (const name of Object.keys(options)) {
     if (!known.has(name)) throw new TypeError(`idempotent does not know the option "${name}".`);
   }
-  const methods = options.methods ?? httpDefaults.methods;
+  const given = { ...httpDefaults, ...options };
+  oneOf("keySyntax", given.keySyntax, ["lenient", "strict"]);
+  oneOf("onStoreError", given.onStoreError, ["closed", "open"]);
+  oneOf("onAbandoned", given.onAbandoned, [undefined, "takeover", "in-doubt"]);
+  oneOf("mismatchStatus", given.mismatchStatus, [400, 409, 422]);
+  const { fingerprint, mismatchStatus, replayHeaders, required, onAbandoned } = given;
   return {
-    required: options.required ?? httpDefaults.required,
-    methods: new Set(methods.map((method) => method.toUpperCase())),
-    replayHeaders: options.replayHeaders ?? [],
-    maxRecordedBytes: bytes(
-      options.maxRecordedBytes ?? httpDefaults.maxRecordedBytes,
-      "maxRecordedBytes",
-    ),
-    maxRequestBytes: bytes(
-      options.maxRequestBytes ?? httpDefaults.maxRequestBytes,
-      "maxRequestBytes",
-    ),
+    required,
+    onAbandoned,
+    fingerprint,
+    mismatchStatus,
+    replayHeaders,
+    methods: new Set(given.methods.map((method) => method.toUpperCase())),
+    strict: given.keySyntax === "strict",
+    open: given.onStoreError === "open",
+    waitMs: waitMsOf(given.onConflict),
+    leaseMs: optionalMs(given.lease, "lease", 100),
+    retentionMs: optionalMs(given.retention, "retention", 1),
+    record: recordOf(given.record),
+    maxRecordedBytes: bytes(given.maxRecordedBytes, "maxRecordedBytes"),
+    maxRequestBytes: bytes(given.maxRequestBytes, "maxRequestBytes"),
+    ...markerHeaders(given),
   };
 }
 
 /** The scope of a request by its options. */
 export function scopeFor<Req>(options: HttpOptions<Req>, request: Req): unknown {
   return options.scope === "public" ? "public" : options.scope(request);
+}
+
+/** The key of a request, where the options take it from elsewhere than the header. */
+export function keyFor<Req>(
+  options: HttpOptions<Req>,
+  request: Req,
+): (() => string | undefined | Promise<string | undefined>) | undefined {
+  const { key } = options;
+  return key === undefined ? undefined : () => key(request);
+}
+
+function waitMsOf(onConflict: HttpOptions<never>["onConflict"]): number {
+  if (onConflict === "reject") return 0;
+  if (typeof onConflict === "object") return durationMs(onConflict.wait, "onConflict.wait");
+  throw new TypeError('onConflict must be "reject" or { wait: "10s" }.');
+}
+
+function recordOf(record: HttpOptions<never>["record"]): (status: number) => boolean {
+  if (record === "outcomes") return isOutcome;
+  if (record === "all") return () => true;
+  if (typeof record === "function") return record;
+  throw new TypeError('record must be "outcomes", "all" or a function of the status.');
+}
+
+function optionalMs(value: Duration | undefined, name: string, least: number): number | undefined {
+  return value === undefined ? undefined : durationMs(value, name, least);
+}
+
+function oneOf(name: string, value: unknown, allowed: readonly unknown[]): void {
+  if (allowed.includes(value)) return;
+  const words = allowed.filter((one) => one !== undefined).map((one) => JSON.stringify(one));
+  throw new TypeError(`${name} must be ${words.join(" or ")}; got ${JSON.stringify(value)}.`);
 }
 
 function bytes(value: number, name: string): number {

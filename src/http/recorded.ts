@@ -2,11 +2,10 @@
  * Which responses are recorded, which of their headers, and how a recorded response becomes a
  * replay.
  */
-import type { Claim } from "../engine/claim.ts";
+import { LatchkeyError } from "../errors.ts";
 import { decodeEnvelope, encodeEnvelope } from "../engine/values/codec.ts";
 import { problemAnswer } from "./answer.ts";
 import type { Answer, HeaderList } from "./answer.ts";
-import type { HttpPolicy } from "./policy.ts";
 
 /** 4xx that say "not now" or "not you" rather than "this is the outcome" (B-72). */
 const passingStatuses: ReadonlySet<number> = new Set([401, 403, 408, 421, 423, 425, 429]);
@@ -18,7 +17,7 @@ const framing: ReadonlySet<string> = new Set(["content-length", "content-range"]
  * 2xx, 3xx and 4xx are outcomes, except a few; 5xx is not: the work may be tried again (B-69,
  * B-71, B-72).
  */
-export function isRecorded(status: number): boolean {
+export function isOutcome(status: number): boolean {
   return status >= 200 && status < 500 && !passingStatuses.has(status);
 }
 
@@ -44,19 +43,8 @@ export interface Captured {
   readonly body: Uint8Array | undefined;
 }
 
-/** Ends a claim with its response: recorded, recorded as omitted, or released by its status. */
-export async function settleAnswer(
-  claim: Claim,
-  { status, headers, body }: Captured,
-  { replayHeaders }: HttpPolicy,
-): Promise<void> {
-  if (!isRecorded(status)) await claim.release();
-  else if (body === undefined) await claim.complete(encodeOmitted(status));
-  else await claim.complete(encodeAnswer({ status, headers, body }, replayHeaders));
-}
-
 /** The envelope of a response. */
-function encodeAnswer(answer: Answer, replayHeaders: readonly string[]): Uint8Array {
+export function encodeAnswer(answer: Answer, replayHeaders: readonly string[]): Uint8Array {
   const { status } = answer;
   const headers = keptHeaders(answer.headers, replayHeaders);
   return encodeEnvelope("http", { status, headers }, answer.body);
@@ -66,19 +54,22 @@ function encodeAnswer(answer: Answer, replayHeaders: readonly string[]): Uint8Ar
  * The envelope of a response that could not be kept: the work is done and must never run again
  * (B-107).
  */
-function encodeOmitted(status: number): Uint8Array {
+export function encodeOmitted(status: number): Uint8Array {
   return encodeEnvelope("omitted", { status });
 }
 
 /** The replay of a recorded result; throws `store-corrupt` when it cannot be read. */
-export function decodeAnswer(result: Uint8Array, completedAtMs: number): Answer {
+export function decodeAnswer(result: Uint8Array, marks: HeaderList): Answer {
   const { kind, head, body } = decodeEnvelope(result);
-  const { status, headers = [] } = head as { status: number; headers?: HeaderList };
-  const marks: HeaderList = [
-    ["idempotency-replayed", "true"],
-    ["idempotency-original-date", new Date(completedAtMs).toUTCString()],
-  ];
-  if (kind === "http") return { status, headers: [...headers, ...marks], body };
-  const omitted = problemAnswer("result-omitted", { more: { originalStatus: status } });
-  return { ...omitted, headers: [...omitted.headers, ...marks.slice(1)] };
+  const { status, headers = [] } = (head ?? {}) as { status?: number; headers?: HeaderList };
+  if (status !== undefined && kind === "http") {
+    return { status, headers: [...headers, ...marks], body };
+  }
+  if (status !== undefined && kind === "omitted") {
+    return problemAnswer("result-omitted", { more: { originalStatus: status } });
+  }
+  throw new LatchkeyError(
+    "store-corrupt",
+    "The recorded result is not a response. Give functions and routes different operations.",
+  );
 }

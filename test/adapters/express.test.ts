@@ -12,6 +12,7 @@ import type { Express, NextFunction, Request, Response } from "express";
 import express4 from "express4";
 import { afterEach, describe, expect, it } from "vitest";
 import { idempotent } from "../../src/adapters/express.ts";
+import type { ExpressRequest } from "../../src/adapters/express.ts";
 import { createEngine } from "../../src/engine/engine.ts";
 import { memoryStore } from "../../src/stores/memory.ts";
 
@@ -158,13 +159,28 @@ describe.each(frameworks)("requests on %s", (_name, framework) => {
     expect(await (await post("/orders/1/capture")).text()).toBe("/orders 1 1");
   });
 
+  it("of another origin may read the layer's headers on a replay (B-31, B-105)", async () => {
+    const app = framework()
+      .use((req, res, next) => {
+        res.setHeader("access-control-allow-origin", req.get("origin") ?? "*");
+        res.setHeader("access-control-expose-headers", "X-Own");
+        next();
+      })
+      .post("/r", guard(), (_req, res) => void res.end("done"));
+    const post = await listen(app);
+    await post("/r", { headers: { origin: "https://a.example" } });
+    const replay = await post("/r", { headers: { origin: "https://b.example" } });
+    expect(replay.headers.get("access-control-allow-origin")).toBe("https://b.example");
+    const exposed = replay.headers.get("access-control-expose-headers");
+    expect(exposed).toBe("X-Own, idempotency-replayed, idempotency-original-date");
+  });
+
   it("find their claim in req.idempotency (B-21)", async () => {
     const app = framework().post("/r", guard(), (req, res) => {
-      const { key, claim } = (req as never as { idempotency: { key: string; claim: object } })
-        .idempotency;
-      res.json({ key, claim });
+      const { key, attempt, fence } = (req as ExpressRequest).idempotency ?? {};
+      res.json({ key, attempt, fence: typeof fence });
     });
     const post = await listen(app);
-    expect(await (await post("/r")).json()).toMatchObject({ key: "k", claim: { attempt: 1 } });
+    expect(await (await post("/r")).json()).toEqual({ key: "k", attempt: 1, fence: "number" });
   });
 });

@@ -54,8 +54,8 @@ describe("the fetch adapter", () => {
 
   it("hands the handler its own request, body unread, and the claim (B-21, B-22)", async () => {
     const { post } = setUp(async (request) => {
-      const { key, claim } = idempotencyOf(request) ?? {};
-      return new Response(`${key} ${claim?.attempt} ${await request.text()}`);
+      const { key, attempt } = idempotencyOf(request) ?? {};
+      return new Response(`${key} ${attempt} ${await request.text()}`);
     });
     expect(await (await post({ body: "body" })).text()).toBe("k 1 body");
   });

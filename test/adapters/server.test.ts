@@ -1,22 +1,12 @@
 /** The adapters on Node's request and response, over real sockets: node, Express 4 and 5. */
-import { once } from "node:events";
-import { createServer } from "node:http";
-import type { IncomingMessage, Server } from "node:http";
-import type { AddressInfo } from "node:net";
 import { Readable } from "node:stream";
-import express from "express";
-import type { Express } from "express";
-import express4 from "express4";
 import { afterEach, describe, expect, it } from "vitest";
-import { idempotent as guardExpress } from "../../src/adapters/express.ts";
 import { idempotent } from "../../src/adapters/node.ts";
-import type { Listener } from "../../src/adapters/node.ts";
 import { createEngine } from "../../src/engine/engine.ts";
-import type { Engine } from "../../src/engine/engine.ts";
-import type { HttpOptions } from "../../src/http/policy.ts";
 import { memoryStore } from "../../src/stores/memory.ts";
 import { sqliteStore } from "../../src/stores/sqlite/sqlite-store.ts";
-import type { Store } from "../../src/stores/store.ts";
+import { places, serve } from "../support/places.ts";
+import type { Place, PlaceListener } from "../support/places.ts";
 import { until } from "../support/poll.ts";
 
 const closers: (() => Promise<unknown>)[] = [];
@@ -24,60 +14,17 @@ afterEach(async () => {
   await Promise.all(closers.splice(0).map((close) => close()));
 });
 
-type Adapter = (
-  engine: Engine,
-  options: HttpOptions<IncomingMessage>,
-  listener: Listener,
-) => Server;
-type Open = () => readonly [Store, Adapter];
-
-const onNode: Adapter = (engine, options, listener) => {
-  const guarded = idempotent(engine, { ...options, operation: "POST /r" }, listener);
-  return createServer((req, res) => void guarded(req, res));
-};
-const onExpress =
-  (framework: () => Express): Adapter =>
-  (engine, options, listener) =>
-    createServer(
-      framework()
-        .set("env", "test") // keeps its error handler from logging
-        .post("/r", guardExpress(engine, options), (req, res) => void listener(req, res)),
-    );
-
-async function serve([store, adapter]: ReturnType<Open>, listener: Listener) {
-  const engine = createEngine({ store, storeTimeout: "300ms" });
-  const scope = (req: IncomingMessage) => req.headers["x-user"] ?? "u";
-  const server = adapter(engine, { scope }, listener);
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  closers.push(async () => {
-    server.closeAllConnections();
-    server.close();
-    await engine.close(100);
-    await store.close();
-  });
-  const { port } = server.address() as AddressInfo;
-  return (key: string | undefined, init: RequestInit & { readonly path?: string } = {}) =>
-    fetch(`http://127.0.0.1:${port}${init.path ?? "/r"}`, {
-      method: "POST",
-      body: "body",
-      ...init,
-      headers: { ...(key === undefined ? {} : { "idempotency-key": key }), ...init.headers },
-    });
+async function posting(place: Place, listener: PlaceListener) {
+  const { post, close } = await serve(place, listener);
+  closers.push(close);
+  return post;
 }
 
-const places: readonly (readonly [string, Open])[] = [
-  ["node, memory", () => [memoryStore(), onNode]],
-  ["node, SQLite", () => [sqliteStore(":memory:"), onNode]],
-  ["Express 4", () => [memoryStore(), onExpress(express4)]],
-  ["Express 5", () => [memoryStore(), onExpress(express)]],
-];
-
-describe.each(places)("the adapter on %s", (_name, open) => {
+describe.each(places)("the adapter on %s", (_name, place) => {
   it("executes once and replays the same bytes (B-19, B-26, B-27, B-34)", async () => {
     let runs = 0;
     const bytes = Uint8Array.from({ length: 256 }, (_, index) => index);
-    const post = await serve(open(), (_req, res) => {
+    const post = await posting(place, (_req, res) => {
       runs += 1;
       res.writeHead(201, { "content-type": "application/x-all", "set-cookie": "s=1" }).end(bytes);
     });
@@ -97,7 +44,7 @@ describe.each(places)("the adapter on %s", (_name, open) => {
   it("refuses 49 of 50 at once with 409, then replays to all (B-43, B-44, B-46)", async () => {
     let runs = 0;
     const gate = Promise.withResolvers<void>();
-    const post = await serve(open(), async (_req, res) => {
+    const post = await posting(place, async (_req, res) => {
       runs += 1;
       await gate.promise;
       res.end(`run ${runs}`);
@@ -119,7 +66,7 @@ describe.each(places)("the adapter on %s", (_name, open) => {
   });
 
   it("refuses the key with another body, query or media type (B-55, B-60, B-61)", async () => {
-    const post = await serve(open(), (_req, res) => void res.end("done"));
+    const post = await posting(place, (_req, res) => void res.end("done"));
     expect((await post("k")).status).toBe(200);
     const others = [{ body: "other" }, { path: "/r?a=1" }, { headers: { "content-type": "a/b" } }];
     for (const other of others) expect((await post("k", other)).status).toBe(422);
@@ -128,7 +75,7 @@ describe.each(places)("the adapter on %s", (_name, open) => {
 
   it("compares JSON by value and keeps scopes apart (B-62, B-100)", async () => {
     let runs = 0;
-    const post = await serve(open(), (_req, res) => void res.end(String((runs += 1))));
+    const post = await posting(place, (_req, res) => void res.end(String((runs += 1))));
     const headers = { "content-type": "application/json" };
     await post("k", { headers, body: '{"a":1,"b":2}' });
     const same = await post("k", { headers, body: '{ "b": 2, "a": 1 }' });
@@ -138,9 +85,9 @@ describe.each(places)("the adapter on %s", (_name, open) => {
   });
 });
 
-describe.each(places)("a handler on %s", (_name, open) => {
+describe.each(places)("a handler on %s", (_name, place) => {
   it("leaves the body readable for the handler (B-22)", async () => {
-    const post = await serve(open(), async (req, res) => {
+    const post = await posting(place, async (req, res) => {
       const chunks: Buffer[] = [];
       for await (const chunk of req) chunks.push(chunk as Buffer);
       res.end(Buffer.concat(chunks));
@@ -151,7 +98,7 @@ describe.each(places)("a handler on %s", (_name, open) => {
 
   it("frees the key when the handler throws or answers 5xx or 429 (B-68, B-69, B-72)", async () => {
     let runs = 0;
-    const post = await serve(open(), (_req, res) => {
+    const post = await posting(place, (_req, res) => {
       runs += 1;
       if (runs === 1) throw new Error("no card network");
       res.statusCode = [0, 0, 503, 429, 402][runs] ?? 200;
@@ -164,7 +111,7 @@ describe.each(places)("a handler on %s", (_name, open) => {
   });
 
   it("never answers 409 to a retry sent right after the response (B-25)", async () => {
-    const post = await serve(open(), (_req, res) => {
+    const post = await posting(place, (_req, res) => {
       res.write("one ");
       res.end("two");
     });
@@ -176,7 +123,7 @@ describe.each(places)("a handler on %s", (_name, open) => {
 
   it("records 204 without a body, and omits what is too large (B-23, B-107)", async () => {
     let runs = 0;
-    const post = await serve(open(), (req, res) => {
+    const post = await posting(place, (req, res) => {
       runs += 1;
       if (req.headers["x-large"] === undefined) res.writeHead(204).end();
       else res.end(Buffer.alloc(2_000_000));
@@ -192,7 +139,7 @@ describe.each(places)("a handler on %s", (_name, open) => {
 
   it("refuses malformed keys before any store call (B-8, B-9, B-11)", async () => {
     let runs = 0;
-    const post = await serve(open(), (_req, res) => void res.end(String((runs += 1))));
+    const post = await posting(place, (_req, res) => void res.end(String((runs += 1))));
     for (const key of ['""', "a,b", '"a", "b"', "a b", "x".repeat(256), '"a\\x"']) {
       expect((await post(key)).status).toBe(400);
     }
@@ -201,11 +148,11 @@ describe.each(places)("a handler on %s", (_name, open) => {
   });
 });
 
-describe.each(places)("a client that goes away on %s", (_name, open) => {
+describe.each(places)("a client that goes away on %s", (_name, place) => {
   it("changes nothing: a slow answer and a piped one are recorded (B-76)", async () => {
     const gate = Promise.withResolvers<void>();
     let runs = 0;
-    const post = await serve(open(), async (req, res) => {
+    const post = await posting(place, async (req, res) => {
       runs += 1;
       const piped = req.headers["x-pipe"] !== undefined;
       if (piped) res.write("part ");
@@ -238,7 +185,7 @@ describe.each(places)("a client that goes away on %s", (_name, open) => {
 
   it("before its body has arrived is not answered and claims nothing (B-77)", async () => {
     let runs = 0;
-    const post = await serve(open(), (_req, res) => void res.end(String((runs += 1))));
+    const post = await posting(place, (_req, res) => void res.end(String((runs += 1))));
     const abort = new AbortController();
     const body = new ReadableStream({
       start: (controller) => controller.enqueue(new Uint8Array(10)),
@@ -251,10 +198,10 @@ describe.each(places)("a client that goes away on %s", (_name, open) => {
   });
 });
 
-describe.each(places)("a handler that breaks off on %s", (_name, open) => {
+describe.each(places)("a handler that breaks off on %s", (_name, place) => {
   it("leaves the key free when the handler's stream breaks (B-111)", async () => {
     let runs = 0;
-    const post = await serve(open(), (_req, res) => {
+    const post = await posting(place, (_req, res) => {
       runs += 1;
       res.write("half");
       if (runs === 1) res.destroy();
@@ -266,7 +213,7 @@ describe.each(places)("a handler that breaks off on %s", (_name, open) => {
 
   it("keeps what was ended before the handler threw", async () => {
     let runs = 0;
-    const post = await serve(open(), (_req, res) => {
+    const post = await posting(place, (_req, res) => {
       runs += 1;
       res.end("paid");
       throw new Error("too late");
@@ -277,6 +224,8 @@ describe.each(places)("a handler that breaks off on %s", (_name, open) => {
   });
 });
 
+const nodePlace = new Map(places).get("node, memory") as Place;
+
 describe("the node adapter", () => {
   it("refuses to be built without a scope (B-101)", () => {
     const engine = createEngine({ store: memoryStore() });
@@ -286,7 +235,10 @@ describe("the node adapter", () => {
   it("answers 503 and executes nothing while the store is down (B-92)", async () => {
     const store = sqliteStore(":memory:");
     let runs = 0;
-    const post = await serve([store, onNode], (_req, res) => void res.end(String((runs += 1))));
+    const post = await posting(
+      { ...nodePlace, engine: { store } },
+      (_req, res) => void res.end(String((runs += 1))),
+    );
     await store.close();
     const response = await post("k");
     expect(response.status).toBe(503);

@@ -1,0 +1,80 @@
+/**
+ * The execution of one protected request: what its handler may ask and say, and how its response
+ * ends the claim. Adapters show `idempotency` to the handler and hand the response to `settle`.
+ */
+import { durationMs } from "../duration.ts";
+import type { Duration } from "../duration.ts";
+import type { Claim } from "../engine/claim.ts";
+import type { HeaderList } from "./answer.ts";
+import type { HttpPolicy } from "./policy.ts";
+import { encodeAnswer, encodeOmitted } from "./recorded.ts";
+import type { Captured } from "./recorded.ts";
+
+/** What a handler can ask of its own execution, and say about its own response. */
+export interface Idempotency {
+  readonly key: string;
+  readonly scope: string;
+  /** 1 for the first execution under this key, 2 for the next after a release or takeover. */
+  readonly attempt: number;
+  /** Grows with every claim: hand it to resources that can refuse older writers. */
+  readonly fence: number;
+  /** Aborts when the lease is lost. */
+  readonly signal: AbortSignal;
+  /** Marks the point of no return; rejects when the irreversible step must not be started. */
+  readonly commit: () => Promise<void>;
+  /** A stable key for a downstream call: the same on every attempt. */
+  readonly deriveKey: (name: string) => string;
+  /** Record this response whatever its status (B-74). */
+  readonly record: () => void;
+  /** Do not record this response: a retry executes again (B-74). */
+  readonly skip: () => void;
+  /** Keep this response for another time than the route's `retention`. */
+  readonly retention: (duration: Duration) => void;
+}
+
+export interface Execution {
+  readonly idempotency: Idempotency;
+  /** Headers of the layer for the response of this execution, to be set before it begins. */
+  readonly headers: HeaderList;
+  readonly maxRecordedBytes: number;
+  /** Ends the claim with the response; resolves when its last byte may leave. Never rejects. */
+  readonly settle: (captured: Captured) => Promise<void>;
+  /** The response broke off: the key is free, or in doubt after `commit()`. Never rejects. */
+  readonly release: () => Promise<void>;
+}
+
+/** The execution of a claim under a policy. */
+export function executionOf(
+  claim: Claim,
+  policy: HttpPolicy,
+  { key, scope }: { readonly key: string; readonly scope: string },
+): Execution {
+  let isRecorded = policy.record;
+  let { retentionMs } = claim;
+  const { attempt, fence, signal, commit, deriveKey } = claim;
+  return {
+    idempotency: {
+      key,
+      scope,
+      attempt,
+      fence,
+      signal,
+      commit,
+      deriveKey,
+      record: () => (isRecorded = () => true),
+      skip: () => (isRecorded = () => false),
+      retention: (duration) => (retentionMs = durationMs(duration, "retention")),
+    },
+    headers: policy.firstHeaders({ key, attempt, retentionMs }),
+    maxRecordedBytes: policy.maxRecordedBytes,
+    settle: async ({ status, headers, body }) => {
+      if (!isRecorded(status)) await claim.release();
+      else if (body === undefined) await claim.complete(encodeOmitted(status), retentionMs);
+      else {
+        const answer = { status, headers, body };
+        await claim.complete(encodeAnswer(answer, policy.replayHeaders), retentionMs);
+      }
+    },
+    release: async () => void (await claim.release()),
+  };
+}

@@ -1,0 +1,58 @@
+/** The layer's own response headers: on executions, on replays, and their exposure to browsers. */
+import type { HeaderList } from "./answer.ts";
+import type { FirstFacts, HttpPolicy, ReplayFacts } from "./policy.ts";
+
+interface MarkerOptions {
+  readonly replayMarkers: readonly string[];
+  readonly echoKey: boolean;
+  readonly expiryHeaders: boolean;
+}
+
+/** The parts of a policy that name the layer's headers. */
+export function markerHeaders({
+  replayMarkers,
+  echoKey,
+  expiryHeaders,
+}: MarkerOptions): Pick<HttpPolicy, "firstHeaders" | "replayHeadersOf"> {
+  const echo = (key: string): HeaderList => (echoKey ? [["idempotency-key", quoted(key)]] : []);
+  const expiry = (ttlMs: number): HeaderList => (expiryHeaders ? expiryOf(ttlMs) : []);
+  return {
+    firstHeaders: ({ key, attempt, retentionMs }: FirstFacts) => [
+      ...echo(key),
+      ...expiry(retentionMs),
+      ...(attempt > 1 ? [["idempotency-attempt", String(attempt)] as const] : []),
+    ],
+    replayHeadersOf: ({ key, completedAtMs, expiresInMs }: ReplayFacts) => [
+      ...replayMarkers.map((name) => [name.toLowerCase(), "true"] as const),
+      ["idempotency-original-date", new Date(completedAtMs).toUTCString()],
+      ...echo(key),
+      ...expiry(expiresInMs),
+    ],
+  };
+}
+
+// Informative only, so the clock of this machine may serve for the date (B-115).
+function expiryOf(ttlMs: number): HeaderList {
+  return [
+    ["idempotency-expires", new Date(Date.now() + ttlMs).toUTCString()],
+    ["idempotency-ttl", String(Math.floor(ttlMs / 1000))],
+  ];
+}
+
+function quoted(key: string): string {
+  return `"${key.replace(/["\\]/g, "\\$&")}"`;
+}
+
+/**
+ * The value of `Access-Control-Expose-Headers` with the layer's headers in it (B-105): what a
+ * script in another origin may read. `present` is the value that a CORS layer has set before.
+ */
+export function exposedHeaders(present: string, headers: HeaderList): string {
+  const names = present.split(",").map((name) => name.trim());
+  const lower = new Set(names.map((name) => name.toLowerCase()));
+  if (lower.has("*")) return present;
+  const more = headers
+    .map(([name]) => name)
+    .filter((name) => /^(?:idempoten|retry-after|x-should-retry)/.test(name) && !lower.has(name));
+  return [...names, ...new Set(more)].filter((name) => name !== "").join(", ");
+}

@@ -1,0 +1,106 @@
+/** Places where a Node listener can run protected: each adapter on Node, on a real server. */
+import { once } from "node:events";
+import { createServer } from "node:http";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import express from "express";
+import type { Express } from "express";
+import express4 from "express4";
+import { idempotent as guardExpress } from "../../src/adapters/express.ts";
+import type { ExpressRequest } from "../../src/adapters/express.ts";
+import { idempotent } from "../../src/adapters/node.ts";
+import { createEngine } from "../../src/engine/engine.ts";
+import type { Engine, EngineOptions } from "../../src/engine/engine.ts";
+import type { Idempotency } from "../../src/http/execution.ts";
+import type { HttpOptions } from "../../src/http/policy.ts";
+import { memoryStore } from "../../src/stores/memory.ts";
+import { sqliteStore } from "../../src/stores/sqlite/sqlite-store.ts";
+
+export type PlaceOptions = Partial<HttpOptions<IncomingMessage>>;
+export type PlaceListener = (
+  req: IncomingMessage,
+  res: ServerResponse,
+  idempotency?: Idempotency,
+) => unknown;
+type Mount = (
+  engine: Engine,
+  options: HttpOptions<IncomingMessage>,
+  listener: PlaceListener,
+) => Server;
+
+export interface Place {
+  readonly mount: Mount;
+  readonly engine?: Partial<EngineOptions>;
+}
+export interface Served {
+  readonly url: string;
+  readonly engine: Engine;
+  readonly events: readonly string[];
+  /** Posts with a key (or none); the body defaults to `"body"`. */
+  readonly post: (
+    key: string | undefined,
+    init?: RequestInit & { readonly path?: string },
+  ) => Promise<Response>;
+  readonly close: () => Promise<void>;
+}
+
+const onNode: Mount = (engine, options, listener) => {
+  const guarded = idempotent(engine, { operation: "POST /r", ...options }, listener);
+  return createServer((req, res) => void guarded(req, res));
+};
+
+const onExpress =
+  (framework: () => Express): Mount =>
+  (engine, options, listener) =>
+    createServer(
+      framework()
+        .set("env", "test") // keeps its error handler from logging
+        .all("/r", guardExpress(engine, options), (req, res) => {
+          void listener(req, res, (req as ExpressRequest).idempotency);
+        }),
+    );
+
+export const places: readonly (readonly [string, Place])[] = [
+  ["node, memory", { mount: onNode }],
+  ["node, SQLite", { mount: onNode, engine: { store: sqliteStore(":memory:") } }],
+  ["Express 4", { mount: onExpress(express4) }],
+  ["Express 5", { mount: onExpress(express) }],
+];
+
+/** Serves a listener at `/r`, its caller named by `X-User`. */
+export async function serve(
+  { mount, engine: given }: Place,
+  listener: PlaceListener,
+  options: PlaceOptions = {},
+): Promise<Served> {
+  const events: string[] = [];
+  const onEvent: EngineOptions["onEvent"] = (event) => void events.push(event.kind);
+  const store = given?.store ?? memoryStore();
+  const engine = createEngine({ storeTimeout: "300ms", ...given, store, onEvent });
+  const scope = (req: IncomingMessage) => req.headers["x-user"] ?? `u${served}`;
+  const server = mount(engine, { scope, ...options }, listener);
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  served += 1; // a shared store must not show one test another's records
+  const { port } = server.address() as AddressInfo;
+  const url = `http://127.0.0.1:${port}`;
+  return {
+    url,
+    engine,
+    events,
+    post: (key, init = {}) =>
+      fetch(`${url}${init.path ?? "/r"}`, {
+        method: "POST",
+        body: "body",
+        ...init,
+        headers: { ...(key === undefined ? {} : { "idempotency-key": key }), ...init.headers },
+      }),
+    close: async () => {
+      server.closeAllConnections();
+      server.close();
+      await engine.close(100);
+    },
+  };
+}
+
+let served = 0;
