@@ -64,11 +64,19 @@ export function idempotent<Req extends ExpressRequest = ExpressRequest>(
   return (req, res, next) => void protect(req, res, next).catch(next);
 }
 
+// What a parser has read and not left in req.body could differ unseen between two requests.
 function parsedContent(req: ExpressRequest, options: FingerprintOptions): Content {
-  const { body } = req;
-  const mediaType = req.headers["content-type"] ?? "";
-  if (body === undefined) return { kind: "none" };
-  if (req.headers["content-length"] === "0") return { kind: "bytes", bytes: new Uint8Array(0) };
+  const { body, headers } = req;
+  const mediaType = headers["content-type"] ?? "";
+  const length = headers["content-length"];
+  if (length === undefined && headers["transfer-encoding"] === undefined) return { kind: "none" };
+  if (length === "0") return { kind: "bytes", bytes: new Uint8Array(0) };
+  if (body === undefined || "file" in req || "files" in req) {
+    throw new TypeError(
+      "The request body was read before idempotent(), and not all of it is in req.body. " +
+        "Put idempotent() before the parser.",
+    );
+  }
   if (typeof body === "string") return contentOfBytes(Buffer.from(body), mediaType, options);
   if (body instanceof Uint8Array) return contentOfBytes(body, mediaType, options);
   return { kind: "json", value: body };

@@ -5,13 +5,12 @@
 import type { Engine } from "../engine/engine.ts";
 import { admit } from "../http/admit.ts";
 import type { Exchange } from "../http/admit.ts";
-import type { Answer, HeaderList } from "../http/answer.ts";
 import type { Execution, Idempotency } from "../http/execution.ts";
-import { exposedHeaders } from "../http/headers.ts";
 import { createKeep } from "../http/keep.ts";
 import { httpPolicy, keyFor, scopeFor } from "../http/policy.ts";
 import type { HttpOptions, HttpPolicy } from "../http/policy.ts";
 import { contentOfBytes } from "../http/target.ts";
+import { toResponse, withHeaders } from "./fetch-response.ts";
 import { recordedStream } from "./fetch-stream.ts";
 
 export type { Idempotency } from "../http/execution.ts";
@@ -117,23 +116,4 @@ async function settleResponse(
     onError: () => execution.release(),
   });
   return new Response(stream, { status, statusText, headers: marked.headers });
-}
-
-// A response with headers that cannot be changed (a redirect, a fetched one) is copied.
-function withHeaders(response: Response, more: HeaderList): Response {
-  if (more.length === 0) return response;
-  const headers = new Headers(response.headers);
-  for (const [name, value] of more) headers.set(name, value);
-  if (headers.has("access-control-allow-origin")) {
-    const present = headers.get("access-control-expose-headers") ?? "";
-    headers.set("access-control-expose-headers", exposedHeaders(present, more));
-  }
-  const { status, statusText, body } = response;
-  return new Response(body, { status, statusText, headers });
-}
-
-function toResponse({ status, headers, body }: Answer): Response {
-  const bodiless = status === 204 || status === 304;
-  const init = { status, headers: headers.map(([name, value]): [string, string] => [name, value]) };
-  return new Response(bodiless ? null : Uint8Array.from(body), init);
 }

@@ -54,7 +54,7 @@ function closing(res: ServerResponse): AbortSignal {
 export function sendAnswer(res: ServerResponse, answer: Answer): void {
   res.statusCode = answer.status;
   setHeaders(res, answer.headers);
-  const bodiless = answer.status === 204 || answer.status === 304;
+  const bodiless = [204, 205, 304].includes(answer.status);
   if (!bodiless) res.setHeader("content-length", answer.body.length);
   res.end(bodiless ? undefined : answer.body);
 }

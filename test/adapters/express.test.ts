@@ -139,6 +139,19 @@ describe.each(frameworks)("requests on %s", (_name, framework) => {
     }
   });
 
+  it("are refused loudly when a parser has hidden their body (B-55)", async () => {
+    const app = framework()
+      .set("env", "test")
+      .use(async (req, _res, next) => {
+        await req.resume().toArray();
+        next();
+      })
+      .post("/r", guard(), (_req, res) => void res.end("done"));
+    const post = await listen(app);
+    expect((await post("/r", { body: "a" })).status).toBe(500);
+    expect((await post("/r")).status).toBe(200);
+  });
+
   it("of routers are told apart by their full path (B-58, B-59)", async () => {
     const engine = createEngine({ store: memoryStore() });
     const app = framework();

@@ -141,6 +141,13 @@ describe("the fetch adapter", () => {
     expect(runs()).toBe(3);
   });
 
+  it("replays a status without a body (B-23)", async () => {
+    for (const status of [204, 205]) {
+      const { post } = setUp(() => new Response(null, { status }));
+      expect([(await post()).status, (await post()).status]).toEqual([status, status]);
+    }
+  });
+
   it("passes what has no key, and refuses a missing scope (B-1, B-101)", async () => {
     const { post, runs } = setUp(() => new Response("x"));
     for (const _ of [1, 2]) await post({ headers: { "idempotency-key": "" } });
