@@ -53,7 +53,7 @@ describe.each(places)("keys on %s", (_name, place) => {
 
   it("may come from elsewhere", async () => {
     const key = (req: { headers: Record<string, unknown> }) => req.headers["x-event"] as string;
-    const { post, runs } = await open(place, { key: key as never });
+    const { post, runs } = await open(place, { key });
     const event = { headers: { "x-event": "e1" } };
     expect(await textOf(post(undefined, event))).toBe("run 1");
     expect(await textOf(post("ignored", event))).toBe("run 1");
