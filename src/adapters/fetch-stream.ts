@@ -53,3 +53,26 @@ export function recordedStream(
     },
   });
 }
+
+/**
+ * Passes an event stream on as it is: an event must not wait for its last byte, and there is
+ * nothing to replay (B-110). It is over when its reader or its source ends it.
+ */
+export function eventStream(
+  source: ReadableStream<Uint8Array>,
+  { onEnd }: Pick<RecordedStream, "onEnd">,
+): ReadableStream<Uint8Array> {
+  const reader = source.getReader();
+  return new ReadableStream<Uint8Array>({
+    pull: async (controller) => {
+      const { done, value } = await reader.read();
+      if (!done) return controller.enqueue(value);
+      await onEnd(undefined);
+      return controller.close();
+    },
+    cancel: async (reason) => {
+      await onEnd(undefined);
+      await reader.cancel(reason);
+    },
+  });
+}

@@ -11,7 +11,7 @@ import { httpPolicy, keyFor, scopeFor } from "../http/policy.ts";
 import type { HttpOptions, HttpPolicy } from "../http/policy.ts";
 import { contentOfBytes } from "../http/target.ts";
 import { toResponse, withHeaders } from "./fetch-response.ts";
-import { recordedStream } from "./fetch-stream.ts";
+import { eventStream, recordedStream } from "./fetch-stream.ts";
 
 export type { Idempotency } from "../http/execution.ts";
 
@@ -110,10 +110,12 @@ async function settleResponse(
     await execution.settle({ status, headers, body: new Uint8Array(0) });
     return marked;
   }
-  const stream = recordedStream(response.body, {
-    keep: createKeep(execution.maxRecordedBytes),
-    onEnd: (body) => execution.settle({ status, headers, body }),
-    onError: () => execution.release(),
-  });
+  const onEnd = (body: Uint8Array | undefined) => execution.settle({ status, headers, body });
+  const onError = () => execution.release();
+  const keep = createKeep(execution.maxRecordedBytes);
+  const isEvents = response.headers.get("content-type")?.startsWith("text/event-stream") === true;
+  const stream = isEvents
+    ? eventStream(response.body, { onEnd })
+    : recordedStream(response.body, { keep, onEnd, onError });
   return new Response(stream, { status, statusText, headers: marked.headers });
 }

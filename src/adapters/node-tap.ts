@@ -34,12 +34,20 @@ export function tapResponse(res: ServerResponse, tap: Tap): void {
     const bytes = toBuffer(chunk, encoding);
     const done = callbackOf(encoding, callback);
     if (ending || bytes.length === 0) return wire.write(bytes, done);
+    if (isEventStream(res)) return passEvents(bytes, done);
     kept.add(bytes);
     // One byte is always in hand, so that no client can hold a whole response that is not recorded.
     const out = Buffer.concat([held, bytes.subarray(0, -1)]);
     held = Buffer.from(bytes.subarray(-1));
     if (!res.headersSent) res.flushHeaders();
     return wire.write(out, done);
+  }
+
+  // An event must not wait for its last byte, and a stream of them is nothing to replay (B-110).
+  function passEvents(bytes: Buffer, done?: Callback): boolean {
+    if (!kept.isOver()) res.once("close", () => end());
+    kept.abandon();
+    return wire.write(bytes, done);
   }
 
   function end(chunk?: unknown, encoding?: unknown, callback?: unknown): ServerResponse {

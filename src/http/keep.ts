@@ -7,6 +7,8 @@ export interface Keep {
   /** All that was added; `undefined` when it was more than the limit. */
   readonly body: () => Uint8Array | undefined;
   readonly isOver: () => boolean;
+  /** Keeps nothing, whatever comes: for what cannot be replayed. */
+  readonly abandon: () => void;
 }
 
 /**
@@ -20,6 +22,10 @@ export function createKeep(limitBytes: number): Keep {
       total += bytes.length;
       if (total <= limitBytes) chunks.push(Uint8Array.from(bytes));
       else chunks.length = 0;
+    },
+    abandon: () => {
+      total = Infinity;
+      chunks.length = 0;
     },
     isOver: () => total > limitBytes,
     body: () => (total <= limitBytes ? Buffer.concat(chunks) : undefined),

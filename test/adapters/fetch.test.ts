@@ -141,6 +141,20 @@ describe("the fetch adapter", () => {
     expect(runs()).toBe(3);
   });
 
+  it("passes event streams through and omits them (B-110)", async () => {
+    const { post, runs } = setUp(() => {
+      const stream = new ReadableStream({ pull: (c) => c.enqueue(Buffer.from("data: 1\n\n")) });
+      return new Response(stream, { headers: { "content-type": "text/event-stream" } });
+    });
+    const first = await post();
+    const reader = first.body?.getReader();
+    expect(Buffer.from((await reader?.read())?.value ?? []).toString()).toBe("data: 1\n\n");
+    expect((await (await post()).json()).code).toBe("in-progress");
+    await reader?.cancel();
+    expect((await (await post()).json()).code).toBe("result-omitted");
+    expect(runs()).toBe(1);
+  });
+
   it("replays a status without a body (B-23)", async () => {
     for (const status of [204, 205]) {
       const { post } = setUp(() => new Response(null, { status }));

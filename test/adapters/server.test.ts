@@ -198,6 +198,44 @@ describe.each(places)("a client that goes away on %s", (_name, place) => {
   });
 });
 
+describe.each(places)("streams on %s", (_name, place) => {
+  it("of events pass at once, and are omitted when their client has left (B-110)", async () => {
+    let runs = 0;
+    const post = await posting(place, (_req, res) => {
+      runs += 1;
+      res.writeHead(200, { "content-type": "text/event-stream" });
+      res.write("data: 1\n\n");
+    });
+    const abort = new AbortController();
+    const first = await post("k", { signal: abort.signal });
+    const reader = first.body?.getReader();
+    const chunk = await reader?.read();
+    expect(Buffer.from(chunk?.value ?? []).toString()).toBe("data: 1\n\n");
+    expect((await (await post("k")).json()).code).toBe("in-progress");
+    abort.abort();
+    await until(
+      async () => (await (await post("k")).json()).code === "result-omitted" || undefined,
+    );
+    expect(runs).toBe(1);
+  });
+
+  it("let their first bytes through early (B-109)", async () => {
+    const gate = Promise.withResolvers<void>();
+    const post = await posting(place, async (_req, res) => {
+      res.write("early ");
+      await gate.promise;
+      res.end("late");
+    });
+    const first = await post("k");
+    const reader = first.body?.getReader();
+    expect(Buffer.from((await reader?.read())?.value ?? []).toString()).toBe("early");
+    expect((await post("k")).status).toBe(409);
+    gate.resolve();
+    await until(async () => ((await reader?.read())?.done === true ? true : undefined));
+    expect(await (await post("k")).text()).toBe("early late");
+  });
+});
+
 describe.each(places)("a handler that breaks off on %s", (_name, place) => {
   it("leaves the key free when the handler's stream breaks (B-111)", async () => {
     let runs = 0;
