@@ -7,7 +7,6 @@ import { isLatchkeyError } from "../errors.ts";
 import type { Admission } from "../engine/begin.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { Content } from "../engine/values/fingerprint.ts";
-import { problemAnswer } from "./answer.ts";
 import type { Answer, HeaderList } from "./answer.ts";
 import { executionOf } from "./execution.ts";
 import type { Execution } from "./execution.ts";
@@ -55,11 +54,13 @@ export async function admit(
   const key = await keyOf(exchange, policy);
   if (key.kind === "absent") {
     engine.emit({ kind: policy.required ? "key-missing" : "bypassed", operation });
-    return policy.required ? refuse(problemAnswer("key-missing")) : { kind: "bypass", headers: [] };
+    return policy.required
+      ? refuse(policy.problem("key-missing"))
+      : { kind: "bypass", headers: [] };
   }
   if (key.kind === "invalid") {
     engine.emit({ kind: "key-invalid", operation });
-    return refuse(problemAnswer("key-invalid", { detail: key.detail }));
+    return refuse(policy.problem("key-invalid", { detail: key.detail }));
   }
   return admitKeyed(engine, policy, { ...exchange, idempotencyKey: key.key });
 }
@@ -77,16 +78,16 @@ async function admitKeyed(
   const scope = await scopeOf(exchange);
   if (scope === undefined) {
     const detail = "The request does not say whose Idempotency-Key this is. Authenticate first.";
-    return refuse(problemAnswer("key-invalid", { detail }));
+    return refuse(policy.problem("key-invalid", { detail }));
   }
   const content = await exchange.content();
   if (content === "aborted") return { kind: "gone" };
-  if (content === "too-large") return refuse(problemAnswer("request-too-large"));
+  if (content === "too-large") return refuse(policy.problem("request-too-large"));
   const asked = { target, content, mediaType: header("content-type").join() };
   const fingerprint = requestFingerprint(asked, policy.fingerprint);
   if (fingerprint === undefined) {
     const detail = "The JSON body is nested too deeply to be compared with its retries.";
-    return refuse(problemAnswer("request-too-large", { detail }));
+    return refuse(policy.problem("request-too-large", { detail }));
   }
   const waitMs = waitMsOf(header("prefer"), policy.waitMs);
   const intent = { operation, scope, key, fingerprint, waitMs, ...overrides(policy, signal) };
@@ -135,13 +136,13 @@ function answerFor(
     case "completed":
       return replay(admission, policy, key);
     case "in-progress":
-      return problemAnswer("in-progress", { retryAfterMs: admission.retryAfterMs });
+      return policy.problem("in-progress", { retryAfterMs: admission.retryAfterMs });
     case "mismatch":
-      return problemAnswer("key-reused", { status: policy.mismatchStatus });
+      return policy.problem("key-reused");
     case "in-doubt":
-      return problemAnswer("outcome-unknown");
+      return policy.problem("outcome-unknown");
     case "unavailable":
-      return problemAnswer("store-unavailable");
+      return policy.problem("store-unavailable");
   }
 }
 
@@ -152,9 +153,9 @@ function replay(
   key: string,
 ): Answer {
   try {
-    return decodeAnswer(completed.result, policy.replayHeadersOf({ ...completed, key }));
+    return decodeAnswer(completed.result, policy, { ...completed, key });
   } catch (error) {
-    if (isLatchkeyError(error)) return problemAnswer("store-unavailable");
+    if (isLatchkeyError(error)) return policy.problem("store-unavailable");
     throw error;
   }
 }

@@ -83,16 +83,17 @@ const problems: Readonly<Record<ProblemCode, Problem>> = {
   },
 };
 
+export interface ProblemOptions {
+  readonly status?: number;
+  readonly retryAfterMs?: number;
+  /** Instead of the code's own words; never with a key in it. */
+  readonly detail?: string;
+  /** Further members of the document. */
+  readonly more?: object;
+}
+
 /** The answer for a problem code. `retryAfterMs` becomes whole seconds, at least 1. */
-export function problemAnswer(
-  code: ProblemCode,
-  options: {
-    readonly status?: number;
-    readonly retryAfterMs?: number;
-    readonly detail?: string;
-    readonly more?: object;
-  } = {},
-): Answer {
+export function problemAnswer(code: ProblemCode, options: ProblemOptions = {}): Answer {
   const { title, detail, retry } = problems[code];
   const { status = problems[code].status } = options;
   const type = `${docs}#${code}`;

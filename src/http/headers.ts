@@ -6,6 +6,7 @@ interface MarkerOptions {
   readonly replayMarkers: readonly string[];
   readonly echoKey: boolean;
   readonly expiryHeaders: boolean;
+  readonly compat?: "stripe" | undefined;
 }
 
 /** The parts of a policy that name the layer's headers. */
@@ -13,7 +14,10 @@ export function markerHeaders({
   replayMarkers,
   echoKey,
   expiryHeaders,
+  compat,
 }: MarkerOptions): Pick<HttpPolicy, "firstHeaders" | "replayHeadersOf"> {
+  const noRetry =
+    compat === "stripe" ? ["x-should-retry", "stripe-should-retry"] : ["x-should-retry"];
   const echo = (key: string): HeaderList => (echoKey ? [["idempotency-key", quoted(key)]] : []);
   const expiry = (ttlMs: number): HeaderList => (expiryHeaders ? expiryOf(ttlMs) : []);
   return {
@@ -22,11 +26,13 @@ export function markerHeaders({
       ...expiry(retentionMs),
       ...(attempt > 1 ? [["idempotency-attempt", String(attempt)] as const] : []),
     ],
-    replayHeadersOf: ({ key, completedAtMs, expiresInMs }: ReplayFacts) => [
+    replayHeadersOf: ({ key, completedAtMs, expiresInMs }: ReplayFacts, status: number) => [
       ...replayMarkers.map((name) => [name.toLowerCase(), "true"] as const),
       ["idempotency-original-date", new Date(completedAtMs).toUTCString()],
       ...echo(key),
       ...expiry(expiresInMs),
+      // A recorded failure stays what it is: SDKs would retry every 5xx (B-116).
+      ...(status >= 500 ? noRetry.map((name) => [name, "false"] as const) : []),
     ],
   };
 }

@@ -5,9 +5,11 @@
 import { durationMs } from "../duration.ts";
 import type { Duration } from "../duration.ts";
 import type { OnAbandoned } from "../engine/engine.ts";
-import type { HeaderList } from "./answer.ts";
+import { problemAnswer } from "./answer.ts";
+import type { Answer, HeaderList, ProblemCode, ProblemOptions } from "./answer.ts";
 import { markerHeaders } from "./headers.ts";
 import { isOutcome } from "./recorded.ts";
+import { stripeAnswer, stripeDefaults } from "./stripe.ts";
 
 export interface HttpOptions<Req> {
   /**
@@ -49,6 +51,8 @@ export interface HttpOptions<Req> {
   readonly replayHeaders?: readonly string[];
   /** Headers that mark a replay. Default `["Idempotency-Replayed"]`. */
   readonly replayMarkers?: readonly string[];
+  /** `"stripe"` speaks Stripe's dialect: its error envelope, statuses, markers and stored 500s. */
+  readonly compat?: "stripe";
   /** Send the key back in `Idempotency-Key`. Default false. */
   readonly echoKey?: boolean;
   /** Send `Idempotency-Expires` and `Idempotency-TTL`. Default false. */
@@ -72,7 +76,7 @@ export interface FingerprintOptions {
   readonly ignoreFields?: readonly string[];
 }
 
-type Given = Omit<HttpOptions<never>, "scope" | "operation" | "key">;
+type Given = Omit<HttpOptions<never>, "scope" | "operation" | "key" | "compat">;
 
 /** Every shared option and its default; an option without one is the engine's or off. */
 export const httpDefaults: Readonly<Required<Omit<Given, "onAbandoned" | "lease" | "retention">>> =
@@ -92,7 +96,7 @@ export const httpDefaults: Readonly<Required<Omit<Given, "onAbandoned" | "lease"
     maxRecordedBytes: 1_048_576,
     maxRequestBytes: 1_048_576,
   });
-const withoutDefault = ["scope", "operation", "key", "onAbandoned", "lease", "retention"];
+const withoutDefault = ["scope", "operation", "key", "compat", "onAbandoned", "lease", "retention"];
 const known: ReadonlySet<string> = new Set([...Object.keys(httpDefaults), ...withoutDefault]);
 
 /** The options of one route, checked and ready to use. */
@@ -109,13 +113,14 @@ export interface HttpPolicy {
   readonly retentionMs: number | undefined;
   readonly record: (status: number) => boolean;
   readonly replayHeaders: readonly string[];
-  readonly mismatchStatus: number;
   readonly maxRecordedBytes: number;
   readonly maxRequestBytes: number;
+  /** The answer of the layer for a problem, in the route's dialect. */
+  readonly problem: (code: ProblemCode, options?: ProblemOptions) => Answer;
   /** Headers of the layer on the response of an execution. */
   readonly firstHeaders: (facts: FirstFacts) => HeaderList;
   /** Headers of the layer on a replay. */
-  readonly replayHeadersOf: (facts: ReplayFacts) => HeaderList;
+  readonly replayHeadersOf: (facts: ReplayFacts, status: number) => HeaderList;
 }
 export interface FirstFacts {
   readonly key: string;
@@ -141,7 +146,9 @@ export function httpPolicy<Req>(options: HttpOptions<Req>): HttpPolicy {
   for (const name of Object.keys(options)) {
     if (!known.has(name)) throw new TypeError(`idempotent does not know the option "${name}".`);
   }
-  const given = { ...httpDefaults, ...options };
+  oneOf("compat", options.compat, [undefined, "stripe"]);
+  const dialect = options.compat === "stripe" ? stripeDefaults : {};
+  const given = { ...httpDefaults, ...dialect, ...options };
   oneOf("keySyntax", given.keySyntax, ["lenient", "strict"]);
   oneOf("onStoreError", given.onStoreError, ["closed", "open"]);
   oneOf("onAbandoned", given.onAbandoned, [undefined, "takeover", "in-doubt"]);
@@ -151,8 +158,8 @@ export function httpPolicy<Req>(options: HttpOptions<Req>): HttpPolicy {
     required,
     onAbandoned,
     fingerprint,
-    mismatchStatus,
     replayHeaders,
+    problem: problemOf(options.compat === "stripe" ? stripeAnswer : problemAnswer, mismatchStatus),
     methods: new Set(given.methods.map((method) => method.toUpperCase())),
     strict: given.keySyntax === "strict",
     open: given.onStoreError === "open",
@@ -178,6 +185,11 @@ export function keyFor<Req>(
 ): (() => string | undefined | Promise<string | undefined>) | undefined {
   const { key } = options;
   return key === undefined ? undefined : () => key(request);
+}
+
+function problemOf(dialect: HttpPolicy["problem"], mismatch: number): HttpPolicy["problem"] {
+  return (code, options) =>
+    dialect(code, code === "key-reused" ? { ...options, status: mismatch } : options);
 }
 
 function waitMsOf(onConflict: HttpOptions<never>["onConflict"]): number {

@@ -4,8 +4,8 @@
  */
 import { LatchkeyError } from "../errors.ts";
 import { decodeEnvelope, encodeEnvelope } from "../engine/values/codec.ts";
-import { problemAnswer } from "./answer.ts";
 import type { Answer, HeaderList } from "./answer.ts";
+import type { HttpPolicy, ReplayFacts } from "./policy.ts";
 
 /** 4xx that say "not now" or "not you" rather than "this is the outcome" (B-72). */
 const passingStatuses: ReadonlySet<number> = new Set([401, 403, 408, 421, 423, 425, 429]);
@@ -59,14 +59,18 @@ export function encodeOmitted(status: number): Uint8Array {
 }
 
 /** The replay of a recorded result; throws `store-corrupt` when it cannot be read. */
-export function decodeAnswer(result: Uint8Array, marks: HeaderList): Answer {
+export function decodeAnswer(
+  result: Uint8Array,
+  policy: Pick<HttpPolicy, "problem" | "replayHeadersOf">,
+  facts: ReplayFacts,
+): Answer {
   const { kind, head, body } = decodeEnvelope(result);
   const { status, headers = [] } = (head ?? {}) as { status?: number; headers?: HeaderList };
   if (status !== undefined && kind === "http") {
-    return { status, headers: [...headers, ...marks], body };
+    return { status, headers: [...headers, ...policy.replayHeadersOf(facts, status)], body };
   }
   if (status !== undefined && kind === "omitted") {
-    return problemAnswer("result-omitted", { more: { originalStatus: status } });
+    return policy.problem("result-omitted", { more: { originalStatus: status } });
   }
   throw new LatchkeyError(
     "store-corrupt",

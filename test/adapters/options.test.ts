@@ -227,6 +227,32 @@ describe.each(places)("conflicts on %s", (_name, place) => {
   });
 });
 
+describe.each(places)("compat: stripe on %s", (_name, place) => {
+  it("looks like Stripe to Stripe's SDKs (B-116)", async () => {
+    const gate = Promise.withResolvers<void>();
+    const { post, runs } = await open(place, { compat: "stripe" }, async (_req, res) => {
+      await gate.promise;
+      res.statusCode = 500;
+      res.end("failed");
+    });
+    const first = post("stripe-node-retry-1");
+    await until(() => runs() === 1 || undefined);
+    const conflict = await post("stripe-node-retry-1");
+    expect([conflict.status, conflict.headers.get("stripe-should-retry")]).toEqual([409, "true"]);
+    const { error } = (await conflict.json()) as { error: { type: string; code: string } };
+    expect([error.type, error.code]).toEqual(["idempotency_error", "idempotency_key_in_use"]);
+    gate.resolve();
+    expect((await first).status).toBe(500);
+    const replay = await post("stripe-node-retry-1");
+    expect([replay.status, await replay.text()]).toEqual([500, "failed"]);
+    expect(replay.headers.get("idempotent-replayed")).toBe("true");
+    expect(replay.headers.get("x-should-retry")).toBe("false");
+    const other = await post("stripe-node-retry-1", { body: "other" });
+    expect([other.status, other.headers.get("stripe-should-retry")]).toEqual([400, "false"]);
+    expect(runs()).toBe(1);
+  });
+});
+
 describe.each(places)("a store that is down on %s", (_name, place) => {
   it("lets an open route run unprotected, and says so (B-94)", async () => {
     const sound = memoryStore();

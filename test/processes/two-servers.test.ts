@@ -119,7 +119,7 @@ describe.each(stores)("leases of two servers on one %s", (name, storeOf) => {
   const keyed = (test: string): string => `${name}-${test}`;
 
   it("let a live owner work for three leases (B-82)", async () => {
-    const flags = { store: storeOf(), lease: "400ms", delay: "1300ms" };
+    const flags = { store: storeOf(), lease: "1s", delay: "3100ms" };
     const [one, two] = await Promise.all([start(flags), start(flags)]);
     const key = keyed("slow");
     const { answer } = await owned(one, key);
@@ -130,9 +130,9 @@ describe.each(stores)("leases of two servers on one %s", (name, storeOf) => {
   });
 
   it("refuse the result of an owner that was paused and taken over (B-83, B-84)", async () => {
-    const flags = { store: storeOf(), lease: "600ms" };
+    const flags = { store: storeOf(), lease: "1s" };
     const [paused, other] = await Promise.all([
-      start({ ...flags, delay: "800ms" }),
+      start({ ...flags, delay: "1300ms" }),
       start({ ...flags, delay: "10ms" }),
     ]);
     const key = keyed("pause");
