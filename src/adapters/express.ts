@@ -56,9 +56,8 @@ export function idempotent<Req extends ExpressRequest = ExpressRequest>(
         setHeaders(res, admission.headers);
         return next();
       case "execute":
-        guardResponse(res, admission.execution);
         req.idempotency = admission.execution.idempotency;
-        return next();
+        return guardResponse(res, admission.execution).run(() => next());
     }
   }
   return (req, res, next) => void protect(req, res, next).catch(next);

@@ -11,7 +11,9 @@ import { keyFor, scopeFor } from "../http/policy.ts";
 import type { HttpOptions, HttpPolicy } from "../http/policy.ts";
 import { contentOfBytes } from "../http/target.ts";
 import { peekBody } from "./node-body.ts";
+import { asHandler, detachResponse, isHandler } from "./node-detach.ts";
 import { tapResponse } from "./node-tap.ts";
+import type { Tap } from "./node-tap.ts";
 
 /** What a framework knows better than Node's request. */
 export interface Place {
@@ -71,15 +73,33 @@ export function setHeaders(res: ServerResponse, headers: HeaderList): void {
   }
 }
 
+// Only what timeouts answer with: a driver may lose the handler's context, and then a plain 500 of
+// its own must still free the key at once.
+const timeouts: ReadonlySet<number> = new Set([408, 503, 504]);
+
+function answerFailure(res: ServerResponse): void {
+  res.writeHead(500, { "content-type": "text/plain" }).end("Internal Server Error");
+}
+
+export interface Guard {
+  /** Runs the handler, or what leads to it: what it ends is told from what a timeout ends (B-79). */
+  readonly run: <T>(handler: () => T) => T;
+  /**
+   * The handler threw: before its response has begun the client gets a 500, later a cut; after its
+   * end nothing changes.
+   */
+  readonly fail: (error: unknown) => void;
+}
+
 /**
  * Taps the response so that its end completes or releases the claim, whatever the handler does with
- * it. Returns what to call when the handler throws: before its response has begun the client gets a
- * 500, later a cut; after its end nothing changes.
+ * it.
  */
-export function guardResponse(res: ServerResponse, execution: Execution): (error: unknown) => void {
+export function guardResponse(res: ServerResponse, execution: Execution): Guard {
   let ended = false;
+  let ran = false;
   setHeaders(res, execution.headers);
-  tapResponse(res, {
+  const tap: Tap = {
     limitBytes: execution.maxRecordedBytes,
     onEnd: async (captured) => {
       ended = true;
@@ -90,11 +110,26 @@ export function guardResponse(res: ServerResponse, execution: Execution): (error
       ended = true;
       void execution.release();
     },
+  };
+  tapResponse(res, {
+    ...tap,
+    isForeign: (status) =>
+      ran && timeouts.has(status) && !isHandler(res) && !execution.records(status),
+    onForeign: () => {
+      execution.detach();
+      tapResponse(detachResponse(res), tap);
+    },
   });
-  return (error) => {
-    if (ended) return;
-    if (res.headersSent) res.destroy(error instanceof Error ? error : undefined);
-    else res.writeHead(500, { "content-type": "text/plain" }).end("Internal Server Error");
+  return {
+    run: (handler) => {
+      ran = true;
+      return asHandler(res, handler);
+    },
+    fail: (error) => {
+      if (ended) return;
+      if (res.headersSent) res.destroy(error instanceof Error ? error : undefined);
+      else asHandler(res, () => answerFailure(res));
+    },
   };
 }
 

@@ -15,6 +15,10 @@ export interface Tap {
   readonly onEnd: (captured: Captured) => Promise<void>;
   /** Called once when the response was destroyed before its end, by the server's own side. */
   readonly onCut: () => void;
+  /** Whether an end with this status, now, is not the handler's: it is let through unrecorded. */
+  readonly isForeign?: (status: number) => boolean;
+  /** A foreign end was let through; the handler may still end the response in its own way. */
+  readonly onForeign?: () => void;
 }
 
 type Callback = (error?: Error | null) => void;
@@ -61,6 +65,11 @@ export function tapResponse(res: ServerResponse, tap: Tap): void {
     const sealed = seal();
     if (!res.headersSent && res.getHeader("content-length") === undefined && hasBody(res)) {
       res.setHeader("content-length", rest.length);
+    }
+    if (tap.isForeign?.(res.statusCode) === true) {
+      wire.end(hasBody(res) ? rest : nothing);
+      tap.onForeign?.();
+      return res;
     }
     const captured = { status: res.statusCode, headers: sealed, body: kept.body() };
     void tap.onEnd(captured).then(() => wire.end(hasBody(res) ? rest : nothing));

@@ -43,9 +43,9 @@ export function idempotent(
         return void (await listener(req, res));
       case "execute": {
         const { execution } = admission;
-        const fail = guardResponse(res, execution);
+        const { run, fail } = guardResponse(res, execution);
         try {
-          await listener(req, res, execution.idempotency);
+          await run(() => listener(req, res, execution.idempotency));
         } catch (error) {
           fail(error);
           process.emitWarning(`A protected listener threw: ${String(error)}`, "LatchkeyWarning");

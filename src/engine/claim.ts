@@ -35,6 +35,11 @@ export interface Claim {
    */
   readonly commit: () => Promise<void>;
   /**
+   * Somebody else has answered for the handler (a timeout): it keeps its claim for ten leases at the
+   * most, in case it never ends.
+   */
+  readonly detach: () => void;
+  /**
    * A stable key for a downstream call: the same on every attempt, so a takeover repeats it
    * harmlessly.
    */
@@ -116,6 +121,7 @@ export function holdClaim(
     takeover,
     retentionMs: context.retentionMs,
     signal: abort.signal,
+    detach: () => heartbeat.limit(leaseMs * 10),
     deriveKey: (name) => derivedKey(id, name),
     commit: async () => {
       const call = () => store.commit(id, owner);

@@ -15,7 +15,9 @@ export interface HeartbeatOptions {
   readonly onLost: () => void;
 }
 export interface Heartbeat {
-  stop(): void;
+  readonly stop: () => void;
+  /** Renews for `ms` more at the most; then the lease ends by itself. */
+  readonly limit: (ms: number) => void;
 }
 
 /**
@@ -46,8 +48,9 @@ export function startHeartbeat(options: HeartbeatOptions): Heartbeat {
       },
     );
   }
+  let untilMs = Infinity;
   function schedule(delayMs: number): void {
-    if (!stopped) cancel = runtime.timer(beat, delayMs, true);
+    if (!stopped && runtime.nowMs() < untilMs) cancel = runtime.timer(beat, delayMs, true);
   }
   function lose(forGood: boolean): void {
     if (forGood) stop();
@@ -59,5 +62,5 @@ export function startHeartbeat(options: HeartbeatOptions): Heartbeat {
     stopped = true;
     cancel();
   }
-  return { stop };
+  return { stop, limit: (ms) => (untilMs = runtime.nowMs() + ms) };
 }

@@ -37,6 +37,10 @@ export interface Execution {
   /** Headers of the layer for the response of this execution, to be set before it begins. */
   readonly headers: HeaderList;
   readonly maxRecordedBytes: number;
+  /** Whether a response of this status would be recorded now. */
+  readonly records: (status: number) => boolean;
+  /** The response was ended by somebody else than the handler, which is still at work (B-79). */
+  readonly detach: () => void;
   /** Ends the claim with the response; resolves when its last byte may leave. Never rejects. */
   readonly settle: (captured: Captured) => Promise<void>;
   /** The response broke off: the key is free, or in doubt after `commit()`. Never rejects. */
@@ -67,6 +71,8 @@ export function executionOf(
     },
     headers: policy.firstHeaders({ key, attempt, retentionMs }),
     maxRecordedBytes: policy.maxRecordedBytes,
+    records: (status) => isRecorded(status),
+    detach: () => claim.detach(),
     settle: async ({ status, headers, body }) => {
       if (!isRecorded(status)) await claim.release();
       else if (body === undefined) await claim.complete(encodeOmitted(status), retentionMs);

@@ -15,6 +15,7 @@ import { idempotent } from "../../src/adapters/express.ts";
 import type { ExpressRequest } from "../../src/adapters/express.ts";
 import { createEngine } from "../../src/engine/engine.ts";
 import { memoryStore } from "../../src/stores/memory.ts";
+import { until } from "../support/poll.ts";
 
 const closers: (() => unknown)[] = [];
 afterEach(async () => {
@@ -170,6 +171,35 @@ describe.each(frameworks)("requests on %s", (_name, framework) => {
     expect(await (await post("/refunds/1/capture")).text()).toBe("/refunds 1 2");
     expect((await post("/orders/2/capture")).status).toBe(422);
     expect(await (await post("/orders/1/capture")).text()).toBe("/orders 1 1");
+  });
+});
+
+describe.each(frameworks)("a timeout on %s", (_name, framework) => {
+  it("answers 504 while the handler goes on, and keeps its key (B-79)", async () => {
+    const gate = Promise.withResolvers<void>();
+    let runs = 0;
+    const app = framework()
+      .use((_req, res, next) => {
+        setTimeout(() => res.headersSent || res.status(504).send("too slow"), 50);
+        next();
+      })
+      .post("/r", guard(), async (_req, res) => {
+        runs += 1;
+        await gate.promise;
+        res.status(201).json({ paid: true });
+      });
+    const post = await listen(app);
+    const first = await post("/r");
+    expect([first.status, await first.text()]).toEqual([504, "too slow"]);
+    expect((await post("/r")).status).toBe(409);
+    gate.resolve();
+    const retry = await until(async () => {
+      const response = await post("/r");
+      return response.status === 409 ? undefined : response;
+    });
+    expect([retry.status, await retry.json()]).toEqual([201, { paid: true }]);
+    expect(retry.headers.get("idempotency-replayed")).toBe("true");
+    expect(runs).toBe(1);
   });
 });
 
