@@ -1,6 +1,6 @@
 /**
- * A response that somebody else has ended, a timeout say, while its handler is still at work (B-79):
- * from then on the handler answers into a stand-in, whose end is recorded like any other.
+ * A response that somebody else has ended, a timeout say, while its handler is still at work
+ * (B-79): from then on the handler answers into a stand-in, whose end is recorded like any other.
  */
 import { AsyncLocalStorage } from "node:async_hooks";
 import { ServerResponse } from "node:http";
@@ -47,7 +47,9 @@ export function detachResponse(res: ServerResponse): ServerResponse {
     Object.defineProperty(res, name, {
       configurable: true,
       get: () => Reflect.get(standIn, name) as unknown,
-      set: (value: unknown) => void Reflect.set(standIn, name, value),
+      set(value: unknown) {
+        Reflect.set(standIn, name, value);
+      },
     });
   }
   return standIn;

@@ -82,7 +82,9 @@ function answerFailure(res: ServerResponse): void {
 }
 
 export interface Guard {
-  /** Runs the handler, or what leads to it: what it ends is told from what a timeout ends (B-79). */
+  /**
+   * Runs the handler, or what leads to it: what it ends is told from what a timeout ends (B-79).
+   */
   readonly run: <T>(handler: () => T) => T;
   /**
    * The handler threw: before its response has begun the client gets a 500, later a cut; after its

@@ -35,8 +35,8 @@ export interface Claim {
    */
   readonly commit: () => Promise<void>;
   /**
-   * Somebody else has answered for the handler (a timeout): it keeps its claim for ten leases at the
-   * most, in case it never ends.
+   * Somebody else has answered for the handler (a timeout): it keeps its claim for ten leases at
+   * the most, in case it never ends.
    */
   readonly detach: () => void;
   /**
