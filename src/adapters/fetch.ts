@@ -5,13 +5,11 @@
 import type { Engine } from "../engine/engine.ts";
 import { admit } from "../http/admit.ts";
 import type { Exchange } from "../http/admit.ts";
-import type { Execution, Idempotency } from "../http/execution.ts";
-import { createKeep } from "../http/keep.ts";
+import type { Idempotency } from "../http/execution.ts";
 import { httpPolicy, keyFor, scopeFor } from "../http/policy.ts";
 import type { HttpOptions, HttpPolicy } from "../http/policy.ts";
 import { contentOfBytes } from "../http/target.ts";
-import { toResponse, withHeaders } from "./fetch-response.ts";
-import { eventStream, recordedStream } from "./fetch-stream.ts";
+import { peekBody, settleResponse, toResponse, withHeaders } from "./fetch-exchange.ts";
 
 export type { Idempotency } from "../http/execution.ts";
 
@@ -71,51 +69,4 @@ function exchangeOf<Req extends Request>(
       return contentOfBytes(body, request.headers.get("content-type") ?? "", policy.fingerprint);
     },
   };
-}
-
-// A clone, so that the handler gets the very request it was called with, its body unread.
-async function peekBody(
-  request: Request,
-  limitBytes: number,
-): Promise<Uint8Array | undefined | "too-large" | "aborted"> {
-  if (request.body === null) return undefined;
-  if (Number(request.headers.get("content-length") ?? 0) > limitBytes) return "too-large";
-  const keep = createKeep(limitBytes);
-  try {
-    for await (const chunk of request.clone().body ?? []) {
-      keep.add(chunk);
-      if (keep.isOver()) return "too-large";
-    }
-  } catch {
-    return "aborted"; // the client went away while it was sending
-  }
-  return keep.body();
-}
-
-async function settleResponse(
-  execution: Execution,
-  respond: () => Promise<Response>,
-): Promise<Response> {
-  let response: Response;
-  try {
-    response = await respond();
-  } catch (error) {
-    await execution.release();
-    throw error;
-  }
-  const { status, statusText } = response;
-  const headers = [...response.headers];
-  const marked = withHeaders(response, execution.headers);
-  if (response.body === null) {
-    await execution.settle({ status, headers, body: new Uint8Array(0) });
-    return marked;
-  }
-  const onEnd = (body: Uint8Array | undefined) => execution.settle({ status, headers, body });
-  const onError = () => execution.release();
-  const keep = createKeep(execution.maxRecordedBytes);
-  const isEvents = response.headers.get("content-type")?.startsWith("text/event-stream") === true;
-  const stream = isEvents
-    ? eventStream(response.body, { onEnd })
-    : recordedStream(response.body, { keep, onEnd, onError });
-  return new Response(stream, { status, statusText, headers: marked.headers });
 }
