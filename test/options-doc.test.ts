@@ -1,0 +1,35 @@
+/** The page of options names every option, and its defaults are the code's. */
+import { readFileSync } from "node:fs";
+import { expect, it } from "vitest";
+import { engineDefaults } from "../src/engine/engine.ts";
+import { problemAnswer } from "../src/http/answer.ts";
+import type { ProblemCode } from "../src/http/answer.ts";
+import { httpDefaults } from "../src/http/policy.ts";
+
+const page = (name: string) => readFileSync(new URL(`../docs/${name}`, import.meta.url), "utf8");
+
+it("documents every option with its default", () => {
+  const rows = new Map(
+    [...page("options.md").matchAll(/^\| `(\w+)` \| (.*?) \|/gm)].map(([, name, value]) => [
+      name,
+      value,
+    ]),
+  );
+  const shown = { ...engineDefaults, ...httpDefaults, maxRecordedBytes: 0, maxRequestBytes: 0 };
+  for (const [name, value] of Object.entries(shown)) {
+    expect([...rows.keys()]).toContain(name);
+    const isPlain = typeof value !== "object" && value !== 0 && rows.get(name) !== "the engine's";
+    if (isPlain) expect(rows.get(name)).toBe(`\`${JSON.stringify(value)}\``);
+  }
+});
+
+it("has an anchor for every problem code (B-117)", () => {
+  const anchors = [...page("problems.md").matchAll(/^## (.*)$/gm)].map(([, code]) => code);
+  for (const code of anchors) {
+    const { type } = JSON.parse(
+      Buffer.from(problemAnswer(code as ProblemCode).body).toString(),
+    ) as { type: string };
+    expect(type.endsWith(`#${code}`)).toBe(true);
+  }
+  expect(anchors).toHaveLength(8);
+});
