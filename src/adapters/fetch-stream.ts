@@ -59,42 +59,77 @@ export function isMadeOfBytes(source: ReadableStream<Uint8Array>): boolean {
 }
 
 /**
- * Passes chunks on as they come. A reader that cancels changes nothing: the body is read to its
- * end (B-76).
+ * Passes chunks on as they come. What can be recorded is read whether or not somebody takes it: a
+ * client that leaves, or a timeout that answers instead, changes nothing (B-76, B-79).
  */
 export function recordedStream(
   read: Read,
   { keep, onEnd, onError }: RecordedStream,
 ): ReadableStream<Uint8Array> {
   let held: Uint8Array = new Uint8Array(0);
+  let cancelled = false;
 
-  /** The next bytes that may leave; `undefined` at the end, when only the held byte is left. */
-  async function next(): Promise<Uint8Array | undefined> {
-    const { done, value } = await read().catch(async (error: unknown) => {
-      await onError();
-      throw error;
-    });
-    if (done) {
-      await onEnd(keep.body());
-      return undefined;
-    }
-    if (value.length === 0) return value;
-    keep.add(value);
+  function pass(sink: ReadableStreamDefaultController<Uint8Array>, value: Uint8Array): boolean {
+    if (value.length === 0 || cancelled) return cancelled;
     const out = Buffer.concat([held, value.subarray(0, -1)]);
     held = Uint8Array.from(value.subarray(-1));
-    return out;
+    if (out.length > 0) sink.enqueue(out);
+    return out.length > 0;
   }
 
+  function finish(sink: ReadableStreamDefaultController<Uint8Array>): void {
+    if (cancelled) return;
+    if (held.length > 0) sink.enqueue(held);
+    sink.close();
+  }
+
+  async function record(sink: ReadableStreamDefaultController<Uint8Array>): Promise<void> {
+    while (!keep.isOver()) {
+      const { done, value } = await read();
+      if (done) {
+        await onEnd(keep.body());
+        return finish(sink);
+      }
+      keep.add(value);
+      pass(sink, value);
+    }
+    return undefined;
+  }
+
+  // Beyond what can be recorded the reader sets the pace; without one the rest is read all the same.
+  async function passOn(sink: ReadableStreamDefaultController<Uint8Array>): Promise<void> {
+    // A pull that enqueues nothing is not repeated by the stream.
+    for (let passed = false; !passed;) {
+      const { done, value } = await read();
+      if (done) {
+        await onEnd(undefined);
+        return finish(sink);
+      }
+      passed = pass(sink, value);
+    }
+    return undefined;
+  }
+
+  let recording: Promise<void>;
   return new ReadableStream<Uint8Array>({
-    pull: async (controller) => {
-      let out = await next();
-      while (out?.length === 0) out = await next();
-      if (out !== undefined) return controller.enqueue(out);
-      if (held.length > 0) controller.enqueue(held);
-      return controller.close();
+    start: (sink) => {
+      recording = record(sink).catch(async (error: unknown) => {
+        await onError();
+        if (!cancelled) sink.error(error);
+      });
+    },
+    pull: async (sink) => {
+      await recording;
+      if (!keep.isOver()) return;
+      await passOn(sink).catch(async (error: unknown) => {
+        await onError();
+        throw error;
+      });
     },
     cancel: async () => {
-      while ((await next()) !== undefined);
+      cancelled = true;
+      await recording;
+      if (keep.isOver()) await onEnd(undefined);
     },
   });
 }

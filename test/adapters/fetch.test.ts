@@ -119,6 +119,44 @@ describe("the fetch adapter", () => {
     expect(runs()).toBe(1);
   });
 
+  it("passes a body that is too large on, however it is cut (B-107, B-108)", async () => {
+    const sizes = [1_048_576, 1, 1, 500_000, 1, 0, 1];
+    const { post } = setUp(() => {
+      const left = [...sizes];
+      const stream = new ReadableStream({
+        pull: (controller) => {
+          const size = left.shift();
+          if (size === undefined) controller.close();
+          else controller.enqueue(new Uint8Array(size));
+        },
+      });
+      return new Response(stream);
+    });
+    const bytes = await (await post()).arrayBuffer();
+    expect(bytes.byteLength).toBe(sizes.reduce((total, size) => total + size, 0));
+    expect((await (await post()).json()).code).toBe("result-omitted");
+  });
+
+  it("records a stream that nobody takes, behind a timeout (B-79)", async () => {
+    const { post, runs } = setUp(async () => {
+      const parts = ["one ", "two"].map((part) => Buffer.from(part));
+      const stream = new ReadableStream({
+        pull: (controller) => {
+          const part = parts.shift();
+          if (part === undefined) controller.close();
+          else controller.enqueue(part);
+        },
+      });
+      return new Response(stream);
+    });
+    await post(); // and nobody reads it
+    const retry = await until(async () => {
+      const response = await post();
+      return response.status === 200 ? response : undefined;
+    });
+    expect([await retry.text(), runs()]).toEqual(["one two", 1]);
+  });
+
   it("records what a client that went away did not read (B-76)", async () => {
     const { post, runs } = setUp(() => new Response("a long answer"));
     await (await post()).body?.cancel();
