@@ -2,8 +2,10 @@
  * A response body on its way to the client: kept for the record, its last byte held until that is
  * written.
  */
+import { createHold } from "../http/hold.ts";
 import type { Keep } from "../http/keep.ts";
 
+type Sink = ReadableStreamDefaultController<Uint8Array>;
 type Read = () => Promise<ReadableStreamReadResult<Uint8Array>>;
 
 export interface RecordedStream {
@@ -66,24 +68,23 @@ export function recordedStream(
   read: Read,
   { keep, onEnd, onError }: RecordedStream,
 ): ReadableStream<Uint8Array> {
-  let held: Uint8Array = new Uint8Array(0);
+  const hold = createHold();
   let cancelled = false;
 
-  function pass(sink: ReadableStreamDefaultController<Uint8Array>, value: Uint8Array): boolean {
-    if (value.length === 0 || cancelled) return cancelled;
-    const out = Buffer.concat([held, value.subarray(0, -1)]);
-    held = Uint8Array.from(value.subarray(-1));
-    if (out.length > 0) sink.enqueue(out);
-    return out.length > 0;
+  /** Whether anything was passed: a pull that enqueues nothing is not repeated by the stream. */
+  function pass(sink: Sink, value: Uint8Array): boolean {
+    const out = hold.next(value);
+    if (out.length > 0 && !cancelled) sink.enqueue(out);
+    return out.length > 0 || cancelled;
   }
 
-  function finish(sink: ReadableStreamDefaultController<Uint8Array>): void {
+  function finish(sink: Sink): void {
     if (cancelled) return;
-    if (held.length > 0) sink.enqueue(held);
+    if (hold.rest().length > 0) sink.enqueue(hold.rest());
     sink.close();
   }
 
-  async function record(sink: ReadableStreamDefaultController<Uint8Array>): Promise<void> {
+  async function record(sink: Sink): Promise<void> {
     while (!keep.isOver()) {
       const { done, value } = await read();
       if (done) {
@@ -96,9 +97,8 @@ export function recordedStream(
     return undefined;
   }
 
-  // Beyond what can be recorded the reader sets the pace; without one the rest is read all the same.
-  async function passOn(sink: ReadableStreamDefaultController<Uint8Array>): Promise<void> {
-    // A pull that enqueues nothing is not repeated by the stream.
+  // Beyond what can be recorded the reader sets the pace.
+  async function passOn(sink: Sink): Promise<void> {
     for (let passed = false; !passed;) {
       const { done, value } = await read();
       if (done) {

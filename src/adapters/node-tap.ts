@@ -6,6 +6,7 @@
 import type { OutgoingHttpHeader, ServerResponse } from "node:http";
 import type { HeaderList } from "../http/answer.ts";
 import type { Captured } from "../http/recorded.ts";
+import { createHold } from "../http/hold.ts";
 import { createKeep } from "../http/keep.ts";
 
 export interface Tap {
@@ -28,7 +29,7 @@ const nothing: Buffer = Buffer.alloc(0);
 export function tapResponse(res: ServerResponse, tap: Tap): void {
   const wire = wireOf(res);
   const kept = createKeep(tap.limitBytes);
-  let held: Buffer = nothing;
+  const hold = createHold();
   let ending = false;
   // As the handler left them: a layer outside (compression) adds its own when the head is written.
   let headers: HeaderList | undefined;
@@ -40,9 +41,7 @@ export function tapResponse(res: ServerResponse, tap: Tap): void {
     if (ending || bytes.length === 0) return wire.write(bytes, done);
     if (isEventStream(res)) return passEvents(bytes, done);
     kept.add(bytes);
-    // One byte is always in hand, so that no client can hold a whole response that is not recorded.
-    const out = Buffer.concat([held, bytes.subarray(0, -1)]);
-    held = Buffer.from(bytes.subarray(-1));
+    const out = hold.next(bytes);
     if (!res.headersSent) res.flushHeaders();
     return wire.write(out, done);
   }
@@ -61,7 +60,7 @@ export function tapResponse(res: ServerResponse, tap: Tap): void {
     ending = true;
     const bytes = isChunk(chunk) ? toBuffer(chunk, encoding) : nothing;
     kept.add(bytes);
-    const rest = Buffer.concat([held, bytes]);
+    const rest = Buffer.concat([hold.rest(), bytes]);
     const sealed = seal();
     if (!res.headersSent && res.getHeader("content-length") === undefined && hasBody(res)) {
       res.setHeader("content-length", rest.length);
