@@ -119,8 +119,9 @@ function wireOf(res: ServerResponse): Wire {
     end: (bytes) => {
       over = true;
       if (!gone) {
-        if (bytes.length > 0) write(bytes);
-        end();
+        // In one call: a layer outside may treat writes and the end differently.
+        if (bytes.length > 0) end(bytes);
+        else end();
         return;
       }
       emit("finish");

@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
+import { gzipSync } from "node:zlib";
 import express from "express";
 import type { Express, NextFunction, Request, Response } from "express";
 import express4 from "express4";
@@ -204,6 +205,26 @@ describe.each(frameworks)("a timeout on %s", (_name, framework) => {
 });
 
 describe.each(frameworks)("layers around on %s", (_name, framework) => {
+  it("may compress: first and replay are decodable for whoever asks (B-32)", async () => {
+    const app = framework()
+      .use((req, res, next) => {
+        if (!req.get("accept-encoding")?.includes("gzip")) return next();
+        const end = res.end.bind(res) as (chunk: Buffer) => typeof res;
+        res.end = ((chunk: Buffer | string = "") => {
+          res.setHeader("content-encoding", "gzip").removeHeader("content-length");
+          return end(gzipSync(chunk));
+        }) as typeof res.end;
+        return next();
+      })
+      .post("/r", guard(), (_req, res) => void res.end("plain words"));
+    const post = await listen(app);
+    for (const encoding of ["gzip", "identity", "gzip"]) {
+      const response = await post("/r", { headers: { "accept-encoding": encoding } });
+      expect(response.headers.get("content-encoding")).toBe(encoding === "gzip" ? "gzip" : null);
+      expect(await response.text()).toBe("plain words");
+    }
+  });
+
   it("of another origin may read the layer's headers on a replay (B-31, B-105)", async () => {
     const app = framework()
       .use((req, res, next) => {
