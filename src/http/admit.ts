@@ -8,6 +8,7 @@ import type { Admission } from "../engine/begin.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { Content } from "../engine/values/fingerprint.ts";
 import type { Answer, HeaderList } from "./answer.ts";
+import { acceptable } from "./encoding.ts";
 import { executionOf } from "./execution.ts";
 import type { Execution } from "./execution.ts";
 import { checkedKey, readKeyHeader } from "./key-header.ts";
@@ -99,7 +100,7 @@ async function admitKeyed(
     engine.emit({ kind: "bypassed", operation, cause: admission.error });
     return { kind: "bypass", headers: [["idempotency-status", "bypassed"]] };
   }
-  return refuse(answerFor(admission, policy, key));
+  return refuse(acceptable(answerFor(admission, policy, key), header("accept-encoding")));
 }
 
 function refuse(answer: Answer): HttpAdmission {

@@ -1,4 +1,5 @@
 /** Every option of a route, and the handler's own say, through the adapters on Node. */
+import { brotliCompressSync } from "node:zlib";
 import { afterEach, describe, expect, it } from "vitest";
 import { memoryStore } from "../../src/stores/memory.ts";
 import { places, serve } from "../support/places.ts";
@@ -128,6 +129,23 @@ describe.each(places)("recording on %s", (_name, place) => {
     expect(runs()).toBe(1);
   });
 
+  it("of a compressed response is decoded for who does not accept it (B-32)", async () => {
+    const { post } = await open(place, {}, (_req, res) => {
+      res.setHeader("content-type", "text/plain").setHeader("content-encoding", "br");
+      res.end(brotliCompressSync("plain words"));
+    });
+    for (const [accept, encoding] of [
+      ["br", "br"],
+      ["gzip, br;q=0", null],
+      ["*", "br"],
+      ["identity", null],
+    ] as const) {
+      const response = await post("k", { headers: { "accept-encoding": accept } });
+      expect(response.headers.get("content-encoding")).toBe(encoding);
+      expect(await response.text()).toBe("plain words");
+    }
+  });
+
   it("is the handler's to overrule (B-74)", async () => {
     const { post, runs } = await open(place, {}, (req, res, idempotency) => {
       if (req.headers["x-skip"] === undefined) idempotency?.record();
@@ -140,6 +158,9 @@ describe.each(places)("recording on %s", (_name, place) => {
     expect(runs()).toBe(3);
   });
 
+});
+
+describe.each(places)("attempts on %s", (_name, place) => {
   it("never frees what was committed (B-75)", async () => {
     const { post, runs, events } = await open(place, {}, async (_req, res, idempotency) => {
       await idempotency?.commit();
