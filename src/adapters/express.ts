@@ -4,12 +4,11 @@
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Engine } from "../engine/engine.ts";
-import type { Content } from "../engine/values/fingerprint.ts";
 import { admit } from "../http/admit.ts";
 import type { Idempotency } from "../http/execution.ts";
 import { httpPolicy } from "../http/policy.ts";
-import type { FingerprintOptions, HttpOptions } from "../http/policy.ts";
-import { contentOfBytes } from "../http/target.ts";
+import type { HttpOptions } from "../http/policy.ts";
+import { parsedContent } from "./node-body.ts";
 import { guardResponse, nodeExchange, sendAnswer, setHeaders } from "./node-exchange.ts";
 
 export type { Idempotency } from "../http/execution.ts";
@@ -43,7 +42,9 @@ export function idempotent<Req extends ExpressRequest = ExpressRequest>(
       target: req.originalUrl,
       operation: `${req.method} ${req.baseUrl}${String(pattern)}`,
       // A body parser has read the stream to its end; without one the bytes are still there.
-      content: req.readableEnded ? () => parsedContent(req, policy.fingerprint) : undefined,
+      content: req.readableEnded
+        ? () => parsedContent(req, bodyOf(req), policy.fingerprint)
+        : undefined,
     };
     const exchange = nodeExchange([req, res, req], [options, policy], place);
     const admission = await admit(engine, policy, exchange);
@@ -63,20 +64,7 @@ export function idempotent<Req extends ExpressRequest = ExpressRequest>(
   return (req, res, next) => void protect(req, res, next).catch(next);
 }
 
-// What a parser has read and not left in req.body could differ unseen between two requests.
-function parsedContent(req: ExpressRequest, options: FingerprintOptions): Content {
-  const { body, headers } = req;
-  const mediaType = headers["content-type"] ?? "";
-  const length = headers["content-length"];
-  if (length === undefined && headers["transfer-encoding"] === undefined) return { kind: "none" };
-  if (length === "0") return { kind: "bytes", bytes: new Uint8Array(0) };
-  if (body === undefined || "file" in req || "files" in req) {
-    throw new TypeError(
-      "The request body was read before idempotent(), and not all of it is in req.body. " +
-        "Put idempotent() before the parser.",
-    );
-  }
-  if (typeof body === "string") return contentOfBytes(Buffer.from(body), mediaType, options);
-  if (body instanceof Uint8Array) return contentOfBytes(body, mediaType, options);
-  return { kind: "json", value: body };
+// Uploaded files are not in req.body.
+function bodyOf(req: ExpressRequest): unknown {
+  return "file" in req || "files" in req ? undefined : req.body;
 }

@@ -3,6 +3,9 @@
  * as if untouched.
  */
 import type { IncomingMessage } from "node:http";
+import type { Content } from "../engine/values/fingerprint.ts";
+import type { FingerprintOptions } from "../http/policy.ts";
+import { contentOfBytes } from "../http/target.ts";
 
 /**
  * The body's bytes; `undefined` when the request has none, `"too-large"` over the limit (the rest
@@ -55,4 +58,28 @@ function collect(
     req.on("readable", onReadable).on("error", onGone).on("close", onGone);
     onReadable();
   });
+}
+
+/**
+ * The content of a body that a parser has read, by what it left. Throws `TypeError` when it left
+ * nothing: that could differ unseen between two requests.
+ */
+export function parsedContent(
+  { headers }: IncomingMessage,
+  body: unknown,
+  options: FingerprintOptions,
+): Content {
+  const mediaType = headers["content-type"] ?? "";
+  const length = headers["content-length"];
+  if (length === undefined && headers["transfer-encoding"] === undefined) return { kind: "none" };
+  if (length === "0") return { kind: "bytes", bytes: new Uint8Array(0) };
+  if (body === undefined) {
+    throw new TypeError(
+      "The request body was read before idempotent(), and not all of it was left as its body. " +
+        "Put idempotent() before the parser.",
+    );
+  }
+  if (typeof body === "string") return contentOfBytes(Buffer.from(body), mediaType, options);
+  if (body instanceof Uint8Array) return contentOfBytes(body, mediaType, options);
+  return { kind: "json", value: body };
 }

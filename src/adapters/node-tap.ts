@@ -62,9 +62,6 @@ export function tapResponse(res: ServerResponse, tap: Tap): void {
     kept.add(bytes);
     const rest = Buffer.concat([hold.rest(), bytes]);
     const sealed = seal();
-    if (!res.headersSent && res.getHeader("content-length") === undefined && hasBody(res)) {
-      res.setHeader("content-length", rest.length);
-    }
     if (tap.isForeign?.(res.statusCode) === true) {
       wire.end(hasBody(res) ? rest : nothing);
       tap.onForeign?.();
@@ -162,7 +159,8 @@ function setHeaders(res: ServerResponse, given: unknown): void {
   }
 }
 
-function headersOf(res: ServerResponse): HeaderList {
+/** The headers of a response so far, several of one name as several. */
+export function headersOf(res: ServerResponse): HeaderList {
   return Object.entries(res.getHeaders()).flatMap(([name, value]) =>
     (Array.isArray(value) ? value : [value]).map((one): [string, string] => [name, String(one)]),
   );
@@ -172,7 +170,8 @@ function hasBody(res: ServerResponse): boolean {
   return res.statusCode !== 204 && res.statusCode !== 304 && res.req.method !== "HEAD";
 }
 
-function isEventStream(res: ServerResponse): boolean {
+/** Whether a response has no other end than its client's or its handler's leaving. */
+export function isEventStream(res: ServerResponse): boolean {
   return String(res.getHeader("content-type")).startsWith("text/event-stream");
 }
 
