@@ -6,8 +6,12 @@ import type { AddressInfo } from "node:net";
 import express from "express";
 import type { Express } from "express";
 import express4 from "express4";
+import Koa from "koa";
+import Koa2 from "koa2";
 import { idempotent as guardExpress } from "../../src/adapters/express.ts";
 import type { ExpressRequest } from "../../src/adapters/express.ts";
+import { idempotent as guardKoa } from "../../src/adapters/koa.ts";
+import type { IdempotencyState } from "../../src/adapters/koa.ts";
 import { idempotent } from "../../src/adapters/node.ts";
 import { createEngine } from "../../src/engine/engine.ts";
 import type { Engine, EngineOptions } from "../../src/engine/engine.ts";
@@ -60,11 +64,34 @@ const onExpress =
         }),
     );
 
+const onKoa =
+  (framework: typeof Koa): Mount =>
+  (engine, options, listener) => {
+    const { scope, key, ...others } = options;
+    const app = new framework<IdempotencyState>();
+    app.silent = true;
+    app.use(
+      guardKoa(engine, {
+        ...others,
+        scope: typeof scope === "function" ? (ctx) => scope(ctx.req) : scope,
+        ...(key === undefined ? {} : { key: (ctx) => key(ctx.req) }),
+      }),
+    );
+    app.use(async (ctx) => {
+      ctx.respond = false;
+      ctx.res.statusCode = 200;
+      await listener(ctx.req, ctx.res, ctx.state.idempotency);
+    });
+    return createServer(app.callback());
+  };
+
 export const places: readonly (readonly [string, Place])[] = [
   ["node, memory", { mount: onNode }],
   ["node, SQLite", { mount: onNode, engine: { store: sqliteStore(":memory:") } }],
   ["Express 4", { mount: onExpress(express4) }],
   ["Express 5", { mount: onExpress(express) }],
+  ["Koa 2", { mount: onKoa(Koa2) }],
+  ["Koa 3", { mount: onKoa(Koa) }],
 ];
 
 /** Serves a listener at `/r`, its caller named by `X-User`. */
