@@ -157,7 +157,6 @@ describe.each(places)("recording on %s", (_name, place) => {
     for (const key of ["b", "b"]) await post(key, { headers: { "x-skip": "1" } });
     expect(runs()).toBe(3);
   });
-
 });
 
 describe.each(places)("attempts on %s", (_name, place) => {

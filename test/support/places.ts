@@ -6,10 +6,13 @@ import type { AddressInfo } from "node:net";
 import express from "express";
 import type { Express } from "express";
 import express4 from "express4";
+import fastify from "fastify";
 import Koa from "koa";
 import Koa2 from "koa2";
 import { idempotent as guardExpress } from "../../src/adapters/express.ts";
 import type { ExpressRequest } from "../../src/adapters/express.ts";
+import { idempotent as guardFastify } from "../../src/adapters/fastify.ts";
+import type { FastifyRequest } from "../../src/adapters/fastify.ts";
 import { idempotent as guardKoa } from "../../src/adapters/koa.ts";
 import type { IdempotencyState } from "../../src/adapters/koa.ts";
 import { idempotent } from "../../src/adapters/node.ts";
@@ -30,7 +33,7 @@ type Mount = (
   engine: Engine,
   options: HttpOptions<IncomingMessage>,
   listener: PlaceListener,
-) => Server;
+) => Server | Promise<Server>;
 
 export interface Place {
   readonly mount: Mount;
@@ -64,6 +67,30 @@ const onExpress =
         }),
     );
 
+const onFastify: Mount = async (engine, options, listener) => {
+  const server = createServer();
+  const app = fastify({ serverFactory: (handler) => server.on("request", handler) });
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser("*", (_request, _payload, done) => done(null)); // the listener reads it
+  const { scope, key, ...others } = options;
+  const given: HttpOptions<FastifyRequest> = {
+    ...others,
+    scope: typeof scope === "function" ? (request) => scope(request.raw) : scope,
+    ...(key === undefined ? {} : { key: (request: FastifyRequest) => key(request.raw) }),
+  };
+  await app.register(guardFastify(engine, given));
+  app.all("/r", (request, reply) => {
+    reply.hijack();
+    const { idempotency } = request as FastifyRequest;
+    // A hijacked reply is the listener's own affair; what it throws goes Fastify's way otherwise.
+    void (async () => listener(request.raw, reply.raw, idempotency ?? undefined))().catch(() => {
+      reply.raw.writeHead(500).end();
+    });
+  });
+  await app.ready();
+  return server;
+};
+
 const onKoa =
   (framework: typeof Koa): Mount =>
   (engine, options, listener) => {
@@ -82,7 +109,8 @@ const onKoa =
       ctx.res.statusCode = 200;
       await listener(ctx.req, ctx.res, ctx.state.idempotency);
     });
-    return createServer(app.callback());
+    const serveKoa = app.callback();
+    return createServer((req, res) => void serveKoa(req, res));
   };
 
 export const places: readonly (readonly [string, Place])[] = [
@@ -90,6 +118,7 @@ export const places: readonly (readonly [string, Place])[] = [
   ["node, SQLite", { mount: onNode, engine: { store: sqliteStore(":memory:") } }],
   ["Express 4", { mount: onExpress(express4) }],
   ["Express 5", { mount: onExpress(express) }],
+  ["Fastify 5", { mount: onFastify }],
   ["Koa 2", { mount: onKoa(Koa2) }],
   ["Koa 3", { mount: onKoa(Koa) }],
 ];
@@ -105,7 +134,7 @@ export async function serve(
   const store = given?.store ?? memoryStore();
   const engine = createEngine({ storeTimeout: "300ms", ...given, store, onEvent });
   const scope = (req: IncomingMessage) => req.headers["x-user"] ?? `u${served}`;
-  const server = mount(engine, { scope, ...options }, listener);
+  const server = await mount(engine, { scope, ...options }, listener);
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   served += 1; // a shared store must not show one test another's records

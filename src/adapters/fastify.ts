@@ -1,0 +1,125 @@
+/**
+ * The adapter for Fastify 5: a plugin, written against the shape of Fastify and not its types.
+ * Register it before the routes; it runs as the last preHandler, behind authentication.
+ */
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Engine } from "../engine/engine.ts";
+import { admit } from "../http/admit.ts";
+import type { Answer } from "../http/answer.ts";
+import type { Idempotency } from "../http/execution.ts";
+import { exposedHeaders } from "../http/headers.ts";
+import { httpPolicy } from "../http/policy.ts";
+import type { HttpOptions } from "../http/policy.ts";
+import { parsedContent } from "./node-body.ts";
+import { guardResponse, nodeExchange, setHeaders } from "./node-exchange.ts";
+
+export type { Idempotency } from "../http/execution.ts";
+
+/** What this adapter needs of a Fastify request. */
+export interface FastifyRequest {
+  readonly raw: IncomingMessage;
+  readonly method: string;
+  readonly originalUrl: string;
+  readonly body?: unknown;
+  readonly routeOptions: { readonly url?: string | undefined };
+  /** What a handler can ask of its execution; absent when it runs without a key. */
+  idempotency?: Idempotency | null;
+}
+interface FastifyReply {
+  readonly raw: ServerResponse;
+  readonly code: (status: number) => unknown;
+  readonly header: (name: string, value: string | readonly string[]) => unknown;
+  readonly getHeader: (name: string) => string | number | readonly string[] | undefined;
+  readonly send: (payload?: unknown) => unknown;
+}
+type Done = (error?: Error) => void;
+type Hook = (request: never, reply: never, done: Done) => void;
+interface RouteOptions {
+  preHandler?: unknown;
+  readonly config?: unknown;
+}
+// What this adapter needs of an instance; its own types are generic, and plain at run time.
+interface FastifyApp {
+  readonly decorateRequest: (name: "idempotency", value: null) => unknown;
+  readonly addHook: (name: "onRoute", hook: (route: never) => void) => unknown;
+}
+
+/** Options of one route in its `config`: merged over the plugin's, or `false` for no protection. */
+export interface IdempotencyRouteConfig<Req = FastifyRequest> {
+  readonly idempotency?: Partial<HttpOptions<Req>> | false;
+}
+
+/**
+ * A plugin that protects the routes registered after it:
+ * `await app.register(idempotent(engine, { scope: (request) => request.user.id }))`. A route says
+ * more in its `config: { idempotency: { required: true } }`, or `false`. The handler finds its
+ * `Idempotency` in `request.idempotency`.
+ */
+export function idempotent<Req extends FastifyRequest = FastifyRequest>(
+  engine: Engine,
+  options: HttpOptions<Req>,
+): (app: object, own: unknown, done: Done) => void {
+  httpPolicy(options); // mistakes show at once, not with the first route
+  const plugin = (instance: object, _own: unknown, done: Done): void => {
+    const app = instance as FastifyApp;
+    app.decorateRequest("idempotency", null);
+    app.addHook("onRoute", (route: RouteOptions) => {
+      const { idempotency = {} } = (route.config ?? {}) as IdempotencyRouteConfig<Req>;
+      if (idempotency === false) return;
+      const hook = guardRoute(engine, { ...options, ...idempotency });
+      route.preHandler = [route.preHandler ?? [], hook].flat();
+    });
+    done();
+  };
+  // What fastify-plugin would set: the routes to protect are beside this plugin, not inside it.
+  return Object.assign(plugin, {
+    [Symbol.for("skip-override")]: true,
+    [Symbol.for("fastify.display-name")]: "latchkey",
+    [Symbol.for("plugin-meta")]: { name: "latchkey", fastify: "5.x" },
+  });
+}
+
+function guardRoute<Req extends FastifyRequest>(engine: Engine, options: HttpOptions<Req>): Hook {
+  const policy = httpPolicy(options);
+  async function protect(request: Req, reply: FastifyReply, done: Done): Promise<void> {
+    const place = {
+      target: request.originalUrl,
+      operation: `${request.method} ${request.routeOptions.url ?? request.originalUrl}`,
+      content: request.raw.readableEnded
+        ? () => parsedContent(request.raw, request.body, policy.fingerprint)
+        : undefined,
+    };
+    const exchange = nodeExchange([request.raw, reply.raw, request], [options, policy], place);
+    const admission = await admit(engine, policy, exchange);
+    switch (admission.kind) {
+      case "gone":
+        return;
+      case "answer":
+        return sendReply(reply, admission.answer);
+      case "bypass":
+        setHeaders(reply.raw, admission.headers);
+        return done();
+      case "execute":
+        request.idempotency = admission.execution.idempotency;
+        return guardResponse(reply.raw, admission.execution).run(() => done());
+    }
+  }
+  return (request: Req, reply: FastifyReply, done: Done) => {
+    void protect(request, reply, done).catch(done);
+  };
+}
+
+// Through the reply, so that hooks and headers of the layers outside apply to this exchange.
+function sendReply(reply: FastifyReply, { status, headers, body }: Answer): void {
+  reply.code(status);
+  for (const name of new Set(headers.map(([one]) => one))) {
+    const values = headers.filter(([one]) => one === name).map(([, value]) => value);
+    reply.header(name, values.length === 1 ? String(values[0]) : values);
+  }
+  if (reply.getHeader("access-control-allow-origin") !== undefined) {
+    const present = String(reply.getHeader("access-control-expose-headers") ?? "");
+    reply.header("access-control-expose-headers", exposedHeaders(present, headers));
+  }
+  const bodiless = [204, 205, 304].includes(status) || body.length === 0;
+  reply.send(bodiless ? undefined : Buffer.from(body));
+}
