@@ -2,6 +2,7 @@
  * The adapter for Hono 4: a middleware, written against the shape of Hono and not its types. Put it
  * behind authentication; validators and other readers of the body may stand before or behind it.
  */
+import { AsyncLocalStorage } from "node:async_hooks";
 import type { Engine } from "../engine/engine.ts";
 import type { Content } from "../engine/values/fingerprint.ts";
 import { admit } from "../http/admit.ts";
@@ -12,7 +13,7 @@ import { exposedHeaders } from "../http/headers.ts";
 import { httpPolicy, keyFor, scopeFor } from "../http/policy.ts";
 import type { HttpOptions, HttpPolicy } from "../http/policy.ts";
 import { contentOfBytes } from "../http/target.ts";
-import { bodyOf, peekBody, settleResponse, withHeaders } from "./fetch-exchange.ts";
+import { bodyOf, peekBody, settleResponse, withHeaders } from "./fetch/exchange.ts";
 
 export type { Idempotency } from "../http/execution.ts";
 
@@ -36,6 +37,7 @@ export interface HonoContext {
     readonly bodyCache: object;
     readonly arrayBuffer: () => Promise<ArrayBuffer>;
   };
+  readonly finalized: boolean;
   res: Response;
 }
 
@@ -57,10 +59,6 @@ export function idempotent<C extends HonoContext = HonoContext>(
 ): (c: C, next: () => Promise<void>) => Promise<Response | void> {
   const policy = httpPolicy(options);
   return async (c, next) => {
-    const downstream = async (): Promise<Response> => {
-      await next();
-      return c.res;
-    };
     const admission = await admit(engine, policy, exchangeOf(c, options, policy));
     switch (admission.kind) {
       case "gone":
@@ -68,10 +66,13 @@ export function idempotent<C extends HonoContext = HonoContext>(
       case "answer":
         return answered(c, admission.answer);
       case "bypass":
-        return replace(c, withHeaders(await downstream(), admission.headers));
-      case "execute":
-        inside(c).set("idempotency", admission.execution.idempotency);
-        return replace(c, await settleResponse(admission.execution, downstream));
+        await next();
+        return replace(c, withHeaders(c.res, admission.headers));
+      case "execute": {
+        const { execution } = admission;
+        inside(c).set("idempotency", execution.idempotency);
+        return replace(c, await settleResponse(execution, () => runHandler(c, next)));
+      }
     }
   };
 }
@@ -85,6 +86,27 @@ function replace(c: HonoContext, response: Response): void {
   if (c.res === response) return;
   inside(c).res = undefined;
   c.res = response;
+}
+
+const handling = new AsyncLocalStorage<HonoContext>();
+
+/**
+ * Runs what follows so that it sees only its own response: a timeout outside may have answered by
+ * then, and Hono would drop what the handler answers later, and what is to be recorded (B-79).
+ */
+async function runHandler(c: HonoContext, next: () => Promise<void>): Promise<Response> {
+  let isFinal = c.finalized;
+  let isOwnFinal = isFinal;
+  Object.defineProperty(c, "finalized", {
+    configurable: true,
+    get: () => (handling.getStore() === c ? isOwnFinal : isFinal),
+    set(value: boolean) {
+      isFinal = value;
+      if (handling.getStore() === c) isOwnFinal = value;
+    },
+  });
+  await handling.run(c, next);
+  return c.res;
 }
 
 // Through the context, so that headers set by the layers outside (CORS, request ids) are kept.

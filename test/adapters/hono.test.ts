@@ -1,43 +1,14 @@
 /** What only Hono has, on its Node server: ways to respond, errors, routing, the body cache. */
-import { once } from "node:events";
-import type { Server } from "node:http";
-import type { AddressInfo } from "node:net";
-import { createAdaptorServer } from "@hono/node-server";
 import { Hono } from "hono";
 import type { Context } from "hono";
 import { HTTPException } from "hono/http-exception";
 import { stream, streamText } from "hono/streaming";
 import { validator } from "hono/validator";
-import { afterEach, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { idempotent } from "../../src/adapters/hono.ts";
-import type { IdempotencyVariables } from "../../src/adapters/hono.ts";
-import { createEngine } from "../../src/engine/engine.ts";
-import { memoryStore } from "../../src/stores/memory.ts";
+import { guardHono, listenHono, openEngine } from "../support/hono-server.ts";
+import type { Env } from "../support/hono-server.ts";
 
-type Env = { Variables: IdempotencyVariables };
-
-const closers: (() => unknown)[] = [];
-afterEach(async () => {
-  await Promise.all(closers.splice(0).map((close) => close()));
-});
-
-async function listen(app: Hono<Env>) {
-  const server = createAdaptorServer({ fetch: app.fetch }) as Server;
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  closers.push(() => server.close() && server.closeAllConnections());
-  const { port } = server.address() as AddressInfo;
-  return (path: string, init: RequestInit = {}) =>
-    fetch(`http://127.0.0.1:${port}${path}`, {
-      method: "POST",
-      redirect: "manual",
-      ...init,
-      headers: { "idempotency-key": "k", ...init.headers },
-    });
-}
-
-const open = () => createEngine({ store: memoryStore() });
-const guard = () => idempotent(open(), { scope: "public" });
 const pause = () => new Promise((resolve) => setTimeout(resolve, 5));
 
 const streamOf = (text: string) =>
@@ -102,8 +73,8 @@ describe("ways to respond on Hono", () => {
         runs += 1;
         return ending(c);
       };
-      const app = new Hono<Env>().post("/plain", handler).post("/guarded", guard(), handler);
-      const post = await listen(app);
+      const app = new Hono<Env>().post("/plain", handler).post("/guarded", guardHono(), handler);
+      const post = await listenHono(app);
       const seen = [await shownBy(await post("/plain")), await shownBy(await post("/guarded"))];
       if (otherFraming.has(name)) for (const shown of seen) withoutFraming(shown);
       const [plain = {}, first] = seen;
@@ -137,11 +108,11 @@ describe("errors on Hono", () => {
     let runs = 0;
     const app = new Hono<Env>();
     app.onError((error, c) => c.text(error.message, Number(error.message) as 500));
-    app.post("/r", guard(), () => {
+    app.post("/r", guardHono(), () => {
       runs += 1;
       throw new Error(["", "500", "503", "429", "401", "404"][runs] ?? "200");
     });
-    const post = await listen(app);
+    const post = await listenHono(app);
     const statuses: number[] = [];
     for (let index = 0; index < 6; index += 1) statuses.push((await post("/r")).status);
     expect(statuses).toEqual([500, 503, 429, 401, 404, 404]);
@@ -153,11 +124,11 @@ describe("errors on Hono", () => {
     const sub = new Hono<Env>().onError((error, c) =>
       c.text(error.message, runs === 1 ? 500 : 402),
     );
-    sub.post("/r", guard(), () => {
+    sub.post("/r", guardHono(), () => {
       runs += 1;
       throw new Error(`failed ${runs}`);
     });
-    const post = await listen(new Hono<Env>().route("/sub", sub));
+    const post = await listenHono(new Hono<Env>().route("/sub", sub));
     const bodies: string[] = [];
     for (let index = 0; index < 3; index += 1) bodies.push(await (await post("/sub/r")).text());
     expect(bodies).toEqual(["failed 1", "failed 2", "failed 2"]);
@@ -165,7 +136,7 @@ describe("errors on Hono", () => {
 
   it("of a body that breaks off leave the key free (B-111)", async () => {
     let runs = 0;
-    const app = new Hono<Env>().post("/r", guard(), () => {
+    const app = new Hono<Env>().post("/r", guardHono(), () => {
       runs += 1;
       const broken = new ReadableStream({
         pull: (to) => (runs === 1 ? to.error(new Error("cut")) : to.close()),
@@ -173,7 +144,7 @@ describe("errors on Hono", () => {
       });
       return new Response(broken);
     });
-    const post = await listen(app);
+    const post = await listenHono(app);
     await expect(post("/r").then((response) => response.text())).rejects.toThrow();
     expect(await (await post("/r")).text()).toBe("half");
     expect(runs).toBe(2);
@@ -193,8 +164,8 @@ describe("requests on Hono", () => {
       none: (c) => c.json({ a: 1 }),
     };
     const app = new Hono<Env>();
-    for (const [name, handler] of Object.entries(read)) app.post(`/${name}`, guard(), handler);
-    const post = await listen(app);
+    for (const [name, handler] of Object.entries(read)) app.post(`/${name}`, guardHono(), handler);
+    const post = await listenHono(app);
     for (const name of Object.keys(read)) {
       const first = await post(`/${name}`, { headers: json, body: '{"a":1}' });
       expect(await first.json()).toMatchObject({ a: 1 });
@@ -205,11 +176,11 @@ describe("requests on Hono", () => {
   });
 
   it("with forms and files reach the handler whole (B-22)", async () => {
-    const app = new Hono<Env>().post("/r", guard(), async (c) => {
+    const app = new Hono<Env>().post("/r", guardHono(), async (c) => {
       const { name, file } = await c.req.parseBody();
       return c.text(`${name as string} ${await (file as File).text()}`);
     });
-    const post = await listen(app);
+    const post = await listenHono(app);
     const body = new FormData();
     body.set("name", "n");
     body.set("file", new File(["in the file"], "f.txt"));
@@ -229,11 +200,11 @@ describe("requests on Hono", () => {
         await reader(c);
         await next();
       };
-      app.post(`/${name}`, before, guard(), async (c) => c.json(await c.req.json()));
+      app.post(`/${name}`, before, guardHono(), async (c) => c.json(await c.req.json()));
     }
     const valid = validator("json", (value: unknown) => value as object);
-    app.post("/validator", valid, guard(), (c) => c.json(c.req.valid("json")));
-    const post = await listen(app);
+    app.post("/validator", valid, guardHono(), (c) => c.json(c.req.valid("json")));
+    const post = await listenHono(app);
     for (const name of [...Object.keys(readers), "validator"]) {
       const first = await post(`/${name}`, { headers: json, body: '{"a":1}' });
       expect(await first.json()).toEqual({ a: 1 });
@@ -254,23 +225,23 @@ describe("requests on Hono", () => {
       await c.req.raw.text();
       await next();
     });
-    app.post("/r", guard(), (c) => c.text("done"));
-    const post = await listen(app);
+    app.post("/r", guardHono(), (c) => c.text("done"));
+    const post = await listenHono(app);
     expect((await post("/r", { body: "a" })).status).toBe(500);
     expect(messages[0]).toMatch(/Put idempotent\(\) before/);
     expect((await post("/r")).status).toBe(200);
   });
 
   it("without a body, with an empty one and with {} differ (B-65)", async () => {
-    const app = new Hono<Env>().post("/r", guard(), (c) => c.text("done"));
-    const post = await listen(app);
+    const app = new Hono<Env>().post("/r", guardHono(), (c) => c.text("done"));
+    const post = await listenHono(app);
     expect((await post("/r", { headers: json, body: "{}" })).status).toBe(200);
     expect((await post("/r", { headers: json })).status).toBe(422);
     expect((await post("/r", { headers: json, body: '""' })).status).toBe(422);
   });
 
   it("of routers are told apart by their full pattern and path (B-58, B-59)", async () => {
-    const engine = open();
+    const engine = openEngine();
     let runs = 0;
     const count: Handler = (c) => c.text(`${c.req.param("id")} ${(runs += 1)}`);
     const app = new Hono<Env>().basePath("/v1");
@@ -280,7 +251,7 @@ describe("requests on Hono", () => {
       sub.post("/:id/capture", count).post("/:id/cancel", count);
       app.route(mount, sub);
     }
-    const post = await listen(app);
+    const post = await listenHono(app);
     expect(await (await post("/v1/orders/1/capture")).text()).toBe("1 1");
     expect(await (await post("/v1/refunds/1/capture")).text()).toBe("1 2");
     expect(await (await post("/v1/orders/1/cancel")).text()).toBe("1 3");
