@@ -8,8 +8,8 @@ import { admit } from "../http/admit.ts";
 import type { Idempotency } from "../http/execution.ts";
 import { httpPolicy } from "../http/policy.ts";
 import type { HttpOptions } from "../http/policy.ts";
-import { parsedContent } from "./node-body.ts";
-import { guardResponse, nodeExchange, sendAnswer, setHeaders } from "./node-exchange.ts";
+import { parsedContent } from "./node/body.ts";
+import { guardResponse, nodeExchange, sendAnswer, setHeaders } from "./node/exchange.ts";
 
 export type { Idempotency } from "../http/execution.ts";
 

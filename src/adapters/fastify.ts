@@ -10,8 +10,8 @@ import type { Idempotency } from "../http/execution.ts";
 import { exposedHeaders } from "../http/headers.ts";
 import { httpPolicy } from "../http/policy.ts";
 import type { HttpOptions } from "../http/policy.ts";
-import { parsedContent } from "./node-body.ts";
-import { guardResponse, nodeExchange, setHeaders } from "./node-exchange.ts";
+import { parsedContent } from "./node/body.ts";
+import { guardResponse, nodeExchange, setHeaders } from "./node/exchange.ts";
 
 export type { Idempotency } from "../http/execution.ts";
 

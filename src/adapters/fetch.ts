@@ -9,7 +9,7 @@ import type { Idempotency } from "../http/execution.ts";
 import { httpPolicy, keyFor, scopeFor } from "../http/policy.ts";
 import type { HttpOptions, HttpPolicy } from "../http/policy.ts";
 import { contentOfBytes } from "../http/target.ts";
-import { peekBody, settleResponse, toResponse, withHeaders } from "./fetch-exchange.ts";
+import { peekBody, settleResponse, toResponse, withHeaders } from "./fetch/exchange.ts";
 
 export type { Idempotency } from "../http/execution.ts";
 

@@ -14,10 +14,10 @@ import type { Execution, Idempotency } from "../http/execution.ts";
 import { createKeep } from "../http/keep.ts";
 import { httpPolicy } from "../http/policy.ts";
 import type { HttpOptions, HttpPolicy } from "../http/policy.ts";
-import { recordedStream } from "./fetch-stream.ts";
-import { parsedContent } from "./node-body.ts";
-import { guardResponse, nodeExchange, setHeaders } from "./node-exchange.ts";
-import { headersOf, isEventStream } from "./node-tap.ts";
+import { recordedStream } from "./fetch/stream.ts";
+import { parsedContent } from "./node/body.ts";
+import { guardResponse, nodeExchange, setHeaders } from "./node/exchange.ts";
+import { headersOf, isEventStream } from "./node/tap.ts";
 
 export type { Idempotency } from "../http/execution.ts";
 

@@ -1,6 +1,6 @@
 /**
  * The adapter for plain `node:http`: wraps a request listener. Further adapters on Node build on
- * `node-exchange.ts`.
+ * `node/exchange.ts`.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Engine } from "../engine/engine.ts";
@@ -8,7 +8,7 @@ import { admit } from "../http/admit.ts";
 import type { Idempotency } from "../http/execution.ts";
 import { httpPolicy } from "../http/policy.ts";
 import type { HttpOptions } from "../http/policy.ts";
-import { guardResponse, nodeExchange, sendAnswer, setHeaders } from "./node-exchange.ts";
+import { guardResponse, nodeExchange, sendAnswer, setHeaders } from "./node/exchange.ts";
 
 export type { Idempotency } from "../http/execution.ts";
 export type Listener = (

@@ -4,10 +4,10 @@
  * recording; `onEnd` does.
  */
 import type { OutgoingHttpHeader, ServerResponse } from "node:http";
-import type { HeaderList } from "../http/answer.ts";
-import type { Captured } from "../http/recorded.ts";
-import { createHold } from "../http/hold.ts";
-import { createKeep } from "../http/keep.ts";
+import type { HeaderList } from "../../http/answer.ts";
+import type { Captured } from "../../http/recorded.ts";
+import { createHold } from "../../http/hold.ts";
+import { createKeep } from "../../http/keep.ts";
 
 export interface Tap {
   /** Largest body that is kept, in bytes. */

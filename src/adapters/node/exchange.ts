@@ -2,18 +2,18 @@
  * One protected exchange on Node's request and response: what the node and express adapters share.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
-import type { Content } from "../engine/values/fingerprint.ts";
-import type { Exchange } from "../http/admit.ts";
-import type { Answer, HeaderList } from "../http/answer.ts";
-import type { Execution } from "../http/execution.ts";
-import { exposedHeaders } from "../http/headers.ts";
-import { keyFor, scopeFor } from "../http/policy.ts";
-import type { HttpOptions, HttpPolicy } from "../http/policy.ts";
-import { contentOfBytes } from "../http/target.ts";
-import { peekBody } from "./node-body.ts";
-import { asHandler, detachResponse, isHandler } from "./node-detach.ts";
-import { tapResponse } from "./node-tap.ts";
-import type { Tap } from "./node-tap.ts";
+import type { Content } from "../../engine/values/fingerprint.ts";
+import type { Exchange } from "../../http/admit.ts";
+import type { Answer, HeaderList } from "../../http/answer.ts";
+import type { Execution } from "../../http/execution.ts";
+import { exposedHeaders } from "../../http/headers.ts";
+import { keyFor, scopeFor } from "../../http/policy.ts";
+import type { HttpOptions, HttpPolicy } from "../../http/policy.ts";
+import { contentOfBytes } from "../../http/target.ts";
+import { peekBody } from "./body.ts";
+import { asHandler, detachResponse, isHandler } from "./detach.ts";
+import { tapResponse } from "./tap.ts";
+import type { Tap } from "./tap.ts";
 
 /** What a framework knows better than Node's request. */
 export interface Place {

@@ -2,8 +2,8 @@
  * A response body on its way to the client: kept for the record, its last byte held until that is
  * written.
  */
-import { createHold } from "../http/hold.ts";
-import type { Keep } from "../http/keep.ts";
+import { createHold } from "../../http/hold.ts";
+import type { Keep } from "../../http/keep.ts";
 
 type Sink = ReadableStreamDefaultController<Uint8Array>;
 type Read = () => Promise<ReadableStreamReadResult<Uint8Array>>;

@@ -3,9 +3,9 @@
  * as if untouched.
  */
 import type { IncomingMessage } from "node:http";
-import type { Content } from "../engine/values/fingerprint.ts";
-import type { FingerprintOptions } from "../http/policy.ts";
-import { contentOfBytes } from "../http/target.ts";
+import type { Content } from "../../engine/values/fingerprint.ts";
+import type { FingerprintOptions } from "../../http/policy.ts";
+import { contentOfBytes } from "../../http/target.ts";
 
 /**
  * The body's bytes; `undefined` when the request has none, `"too-large"` over the limit (the rest
