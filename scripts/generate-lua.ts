@@ -5,7 +5,17 @@
 import { readFileSync, writeFileSync } from "node:fs";
 
 const folder = new URL("../src/stores/redis/", import.meta.url);
-const names = ["record", "claim", "renew", "commit", "complete", "release", "resolve", "get"];
+const names = [
+  "record",
+  "claim",
+  "renew",
+  "commit",
+  "step",
+  "complete",
+  "release",
+  "resolve",
+  "get",
+];
 
 /** The module's text, made from the files as they are now. */
 export function generatedModule(): string {

@@ -63,6 +63,9 @@ export async function walkHistory(
 const owners = ["a", "b", "c"] as unknown as readonly [OwnerToken, ...OwnerToken[]];
 const fingerprints = ["f", "f", "f", "g"] as unknown as readonly [Fingerprint, ...Fingerprint[]];
 
+const executed = ["completed", "failed"] as const;
+const word = { by: "ops", note: "asked the bank: ü" };
+
 function commandOf(dice: Dice): Command {
   const owner = dice.pick(owners);
   const retentionMs = dice.pick([50, 1000]);
@@ -83,10 +86,11 @@ function commandOf(dice: Dice): Command {
     claim,
     { kind: "renew", owner, leaseMs },
     { kind: "commit", owner },
+    { kind: "step", owner, name: dice.pick(["charge", "__proto__"]), result },
     { kind: "complete", owner, result, retentionMs },
     { kind: "release", owner },
-    { kind: "resolve", outcome: { kind: "not-executed" } },
-    { kind: "resolve", outcome: { kind: "completed", result, retentionMs } },
+    { kind: "resolve", ...word, outcome: { kind: "not-executed" } },
+    { kind: "resolve", ...word, outcome: { kind: dice.pick(executed), result, retentionMs } },
   ]);
 }
 
@@ -100,13 +104,19 @@ async function send(store: Store, id: RecordId, command: Command): Promise<unkno
       return store.renew(id, command.owner, command.leaseMs);
     case "commit":
       return store.commit(id, command.owner);
+    case "step": {
+      const { kind: _, ...step } = command;
+      return store.step(id, step);
+    }
     case "complete": {
       const { kind: _, ...completion } = command;
       return store.complete(id, completion);
     }
     case "release":
       return store.release(id, command.owner);
-    case "resolve":
-      return store.resolve(id, command.outcome);
+    case "resolve": {
+      const { kind: _, ...resolution } = command;
+      return store.resolve(id, resolution);
+    }
   }
 }

@@ -3,17 +3,15 @@
  * runner you have. Each test says its rule; a store that breaks the rule fails it.
  */
 import { deepStrictEqual, equal, ok } from "node:assert/strict";
-import type { ClaimCommand, Fingerprint, OwnerToken, RecordId } from "../machine/record.ts";
-import type { Store } from "../stores/store.ts";
+import type { Fingerprint, OwnerToken, RecordId } from "../machine/record.ts";
+import { claimBy } from "./claim-by.ts";
+import type { StoreTest, StoreUnderTest } from "./claim-by.ts";
+import { operatorTests } from "./operator-tests.ts";
 import { walkHistory } from "./histories.ts";
-import type { Clock } from "./histories.ts";
 
+export type { StoreUnderTest } from "./claim-by.ts";
 export type { Clock } from "./histories.ts";
 
-export interface StoreUnderTest {
-  readonly store: Store;
-  readonly clock: Clock;
-}
 export interface StoreSuiteOptions {
   /** Registers one test: vitest's, node:test's or mocha's `it`. */
   readonly it: (name: string, test: () => Promise<void>) => unknown;
@@ -27,13 +25,11 @@ export interface StoreSuiteOptions {
   readonly seed?: number;
 }
 
-type Test = (subject: StoreUnderTest, id: RecordId) => Promise<void>;
-
 /** Registers the contract's tests with a runner. */
 export function storeSuite(options: StoreSuiteOptions): void {
   const { it, subject, histories = 100 } = options;
   const seed = options.seed ?? Math.floor(Math.random() * 1_000_000_000);
-  for (const [name, test] of Object.entries(tests)) {
+  for (const [name, test] of Object.entries({ ...tests, ...operatorTests })) {
     const id = `${name.slice(0, 12)}-${seed}` as RecordId;
     it(name, () => test(subject(), id));
   }
@@ -48,24 +44,7 @@ const a = "owner-a" as OwnerToken;
 const b = "owner-b" as OwnerToken;
 const result = Uint8Array.of(1, 2, 3);
 
-function claimBy(
-  owner: OwnerToken,
-  change: Partial<ClaimCommand> = {},
-): Omit<ClaimCommand, "kind"> {
-  const fingerprint = "f" as Fingerprint;
-  const operation = "POST /r";
-  return {
-    owner,
-    fingerprint,
-    operation,
-    leaseMs,
-    retentionMs,
-    onAbandoned: "takeover",
-    ...change,
-  };
-}
-
-const tests: Readonly<Record<string, Test>> = {
+const tests: Readonly<Record<string, StoreTest>> = {
   "grants exactly one of 100 concurrent claims (S-1)": async ({ store }, id) => {
     const claims = Array.from({ length: 100 }, async (_, index) => {
       const reply = await store.claim(id, claimBy(`owner-${index}` as OwnerToken));

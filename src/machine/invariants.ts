@@ -24,6 +24,11 @@ export function brokenInvariants(before: Before, after: Before, nowMs: number): 
     broken.push("a live record changed its fingerprint");
   if (before.state === "completed" && after !== before)
     broken.push("a completed record was changed");
+  if (!keepsSteps(before, after)) broken.push("a finished step was changed or forgotten");
+  const told = before.resolutions ?? [];
+  if (told.some((one, index) => after.resolutions?.[index] !== one)) {
+    broken.push("an operator's word was changed or forgotten");
+  }
   if (isCommitted(before) && after.owner !== before.owner) {
     broken.push("a committed record was given to another owner");
   }
@@ -41,6 +46,12 @@ function checkRecord(record: StoredRecord, broken: string[]): void {
   if (record.state === "in-progress" && record.expiresAtMs < record.leaseEndsAtMs) {
     broken.push("a record expires before its lease");
   }
+}
+
+function keepsSteps(before: StoredRecord, after: StoredRecord): boolean {
+  if (before.state === "completed" || after.state === "completed") return true;
+  const { steps = {} } = after;
+  return Object.entries(before.steps ?? {}).every(([name, result]) => steps[name] === result);
 }
 
 function isCommitted(record: StoredRecord): boolean {

@@ -12,6 +12,18 @@ export type OwnerToken = string & { readonly brand: "OwnerToken" };
 export type Fingerprint = string & { readonly brand: "Fingerprint" };
 /** What happens to an uncommitted record whose lease ended: another owner may run it, or nobody. */
 export type OnAbandoned = "takeover" | "in-doubt";
+/** Results of the finished steps of the work, by name. */
+export type Steps = Readonly<Record<string, Uint8Array>>;
+
+/** An operator's word on a record in doubt, kept with the record. */
+export interface Resolution {
+  readonly outcome: "completed" | "failed" | "not-executed";
+  /** Who said so. */
+  readonly by: string;
+  /** Why, or how it was found out. */
+  readonly note: string;
+  readonly atMs: number;
+}
 
 interface RecordBase {
   readonly fingerprint: Fingerprint;
@@ -28,10 +40,18 @@ interface RecordBase {
   readonly claimedAtMs: number;
   /** When the record is forgotten (store's clock). Never before its lease ends. */
   readonly expiresAtMs: number;
+  /** The audit trail, oldest first; absent when nobody has resolved anything. */
+  readonly resolutions?: readonly Resolution[];
+}
+
+/** What a record keeps until its work is completed, also over a takeover and a release. */
+interface UnfinishedBase extends RecordBase {
+  /** Steps that need not be done again; absent when there are none. */
+  readonly steps?: Steps;
 }
 
 /** An owner is at work, and says so by renewing its lease. */
-export interface InProgressRecord extends RecordBase {
+export interface InProgressRecord extends UnfinishedBase {
   readonly state: "in-progress";
   readonly leaseEndsAtMs: number;
   readonly leaseMs: number;
@@ -51,12 +71,12 @@ export interface CompletedRecord extends RecordBase {
 }
 
 /** The owner gave up without an effect; the same fingerprint may claim again. */
-export interface ReleasedRecord extends RecordBase {
+export interface ReleasedRecord extends UnfinishedBase {
   readonly state: "released";
 }
 
 /** Whether the work happened is unknown; only its owner or an operator can say. */
-export interface InDoubtRecord extends RecordBase {
+export interface InDoubtRecord extends UnfinishedBase {
   readonly state: "in-doubt";
   readonly committed: boolean;
   readonly doubtedAtMs: number;
@@ -92,18 +112,35 @@ export interface ReleaseCommand {
   readonly kind: "release";
   readonly owner: OwnerToken;
 }
-/** An operator's word on a record in doubt: it did not happen, or this is its result. */
+/** The owner has finished one step of its work: a later attempt need not do it again. */
+export interface StepCommand {
+  readonly kind: "step";
+  readonly owner: OwnerToken;
+  readonly name: string;
+  readonly result: Uint8Array;
+}
+/**
+ * An operator's word on a record in doubt: it did not happen, it did and this is its result, or it
+ * failed for good and this tells so.
+ */
 export interface ResolveCommand {
   readonly kind: "resolve";
+  readonly by: string;
+  readonly note: string;
   readonly outcome:
     | { readonly kind: "not-executed" }
-    | { readonly kind: "completed"; readonly result: Uint8Array; readonly retentionMs: number };
+    | {
+        readonly kind: "completed" | "failed";
+        readonly result: Uint8Array;
+        readonly retentionMs: number;
+      };
 }
 
 export type Command =
   | ClaimCommand
   | RenewCommand
   | CommitCommand
+  | StepCommand
   | CompleteCommand
   | ReleaseCommand
   | ResolveCommand;
@@ -114,6 +151,8 @@ export type ClaimReply =
       readonly fence: number;
       readonly attempt: number;
       readonly takeover: boolean;
+      /** What earlier attempts have finished. */
+      readonly steps: Steps;
     }
   | {
       readonly kind: "in-progress";
@@ -134,6 +173,7 @@ export type ClaimReply =
 export type LeaseLost = { readonly kind: "lease-lost" };
 export type RenewReply = { readonly kind: "renewed" } | LeaseLost;
 export type CommitReply = { readonly kind: "committed" } | LeaseLost;
+export type StepReply = { readonly kind: "recorded" } | LeaseLost;
 export type CompleteReply = { readonly kind: "recorded" } | LeaseLost;
 /** `in-doubt`: the owner had committed, so its release cannot free the record. */
 export type ReleaseReply =
@@ -147,6 +187,7 @@ export interface ReplyTo {
   readonly claim: ClaimReply;
   readonly renew: RenewReply;
   readonly commit: CommitReply;
+  readonly step: StepReply;
   readonly complete: CompleteReply;
   readonly release: ReleaseReply;
   readonly resolve: ResolveReply;

@@ -15,6 +15,7 @@ import type {
   RenewCommand,
   ReplyTo,
   ResolveCommand,
+  StepCommand,
   StoredRecord,
 } from "./record.ts";
 
@@ -58,6 +59,8 @@ function apply(record: Before, command: Command, at: Instant): Step<ReplyTo[Comm
       return renew(record, command, nowMs);
     case "commit":
       return commit(record, command);
+    case "step":
+      return step(record, command);
     case "complete":
       return complete(record, command, nowMs);
     case "release":
@@ -133,6 +136,7 @@ function grant(record: Before, command: ClaimCommand, at: Instant): Step<ClaimRe
     onAbandoned: command.onAbandoned,
     committed: false,
     takeover: record?.state === "in-progress",
+    ...(record === undefined ? {} : kept(record)),
   };
   return { next, reply: claimed(next) };
 }
@@ -145,6 +149,17 @@ function renew(record: Before, command: RenewCommand, nowMs: number): Step<Reply
 function commit(record: Before, command: CommitCommand): Step<ReplyTo["commit"]> {
   if (record?.state !== "in-progress" || record.owner !== command.owner) return lost(record);
   return { next: { ...record, committed: true }, reply: { kind: "committed" } };
+}
+
+// The first result of a step stands, as that of the whole work does (S-14).
+function step(record: Before, command: StepCommand): Step<ReplyTo["step"]> {
+  if (record?.state !== "in-progress" || record.owner !== command.owner) return lost(record);
+  const { name, result } = command;
+  if (Object.hasOwn(record.steps ?? {}, name)) return stay(record, { kind: "recorded" });
+  return {
+    next: { ...record, steps: { ...record.steps, [name]: result } },
+    reply: { kind: "recorded" },
+  };
 }
 
 function complete(
@@ -175,17 +190,21 @@ function release(record: Before, command: ReleaseCommand, nowMs: number): Step<R
     const next = record.state === "in-doubt" ? record : doubt(record, nowMs);
     return { next, reply: { kind: "in-doubt" } };
   }
-  return { next: { ...identity(record), state: "released" }, reply: { kind: "released" } };
+  const next: StoredRecord = { ...identity(record), ...kept(record), state: "released" };
+  return { next, reply: { kind: "released" } };
 }
 
 function resolve(record: Before, command: ResolveCommand, nowMs: number): Step<ReplyTo["resolve"]> {
   if (record?.state !== "in-doubt") return stay(record, { kind: "not-in-doubt" });
-  const { outcome } = command;
+  const { outcome, by, note } = command;
+  const resolution = { outcome: outcome.kind, by, note, atMs: nowMs };
+  const resolutions = [...(record.resolutions ?? []), resolution];
   const next: StoredRecord =
     outcome.kind === "not-executed"
-      ? { ...identity(record), state: "released" }
+      ? { ...identity(record), ...kept(record), resolutions, state: "released" }
       : {
           ...identity(record),
+          resolutions,
           state: "completed",
           completedAtMs: nowMs,
           expiresAtMs: nowMs + outcome.retentionMs,
@@ -197,6 +216,7 @@ function resolve(record: Before, command: ResolveCommand, nowMs: number): Step<R
 function doubt(record: InProgressRecord, nowMs: number): InDoubtRecord {
   return {
     ...identity(record),
+    ...kept(record),
     state: "in-doubt",
     committed: record.committed,
     doubtedAtMs: nowMs,
@@ -219,14 +239,25 @@ function clampLease(record: InProgressRecord, nowMs: number): InProgressRecord {
 
 function identity(
   record: StoredRecord,
-): Omit<InDoubtRecord, "state" | "committed" | "doubtedAtMs"> {
+): Omit<InDoubtRecord, "state" | "committed" | "doubtedAtMs" | "steps"> {
   const { fingerprint, operation, fence, attempt, owner, claimedAtMs, expiresAtMs } = record;
-  return { fingerprint, operation, fence, attempt, owner, claimedAtMs, expiresAtMs };
+  const base = { fingerprint, operation, fence, attempt, owner, claimedAtMs, expiresAtMs };
+  return record.resolutions === undefined ? base : { ...base, resolutions: record.resolutions };
+}
+
+// What the next attempt inherits. A finished step and an operator's word outlive their owner.
+function kept(record: StoredRecord): Pick<InDoubtRecord, "steps" | "resolutions"> {
+  const steps = record.state === "completed" ? undefined : record.steps;
+  const { resolutions } = record;
+  return {
+    ...(steps === undefined ? {} : { steps }),
+    ...(resolutions === undefined ? {} : { resolutions }),
+  };
 }
 
 function claimed(record: InProgressRecord): ClaimReply {
-  const { fence, attempt, takeover } = record;
-  return { kind: "claimed", fence, attempt, takeover };
+  const { fence, attempt, takeover, steps = {} } = record;
+  return { kind: "claimed", fence, attempt, takeover, steps };
 }
 
 function stay<Reply>(next: Before, reply: Reply): Step<Reply> {

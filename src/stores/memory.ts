@@ -6,7 +6,8 @@
 import { LatchkeyError } from "../errors.ts";
 import type { Command, RecordId, ReplyTo, StoredRecord } from "../machine/record.ts";
 import { isOver, transition } from "../machine/transition.ts";
-import type { Store } from "./store.ts";
+import { noteRetentionMs, pageLimit, pageOf, recordPage } from "./listing.ts";
+import type { Note, NotePage, PageQuery, Store } from "./store.ts";
 
 export interface MemoryStoreOptions {
   /**
@@ -26,6 +27,7 @@ export function memoryStore(options: MemoryStoreOptions = {}): Store {
   }
   const now = options.now ?? Date.now;
   const records = new Map<RecordId, StoredRecord>();
+  const notes = createNotes(now);
 
   function sweep(limit: number): number {
     const nowMs = now();
@@ -34,6 +36,7 @@ export function memoryStore(options: MemoryStoreOptions = {}): Store {
       if (swept >= limit) break;
       if (isOver(record, nowMs) && records.delete(id)) swept += 1;
     }
+    notes.sweep();
     return swept;
   }
 
@@ -54,19 +57,64 @@ export function memoryStore(options: MemoryStoreOptions = {}): Store {
     claim: (id, claim) => apply(id, { kind: "claim", ...claim }),
     renew: (id, owner, leaseMs) => apply(id, { kind: "renew", owner, leaseMs }),
     commit: (id, owner) => apply(id, { kind: "commit", owner }),
+    step: (id, { owner, name, result }) =>
+      apply(id, { kind: "step", owner, name, result: result.slice() }),
     complete: (id, { owner, result, retentionMs }) =>
       apply(id, { kind: "complete", owner, result: result.slice(), retentionMs }),
     release: (id, owner) => apply(id, { kind: "release", owner }),
-    resolve: (id, outcome) => apply(id, { kind: "resolve", outcome }),
+    resolve: (id, word) => apply(id, { kind: "resolve", ...word }),
     get: async (id) => {
       const record = records.get(id);
       return isOver(record, now()) ? undefined : record;
     },
+    list: async (query = {}) => {
+      const { state } = query;
+      const kept = [...records].filter(
+        ([, record]) => !isOver(record, now()) && (state ?? record.state) === record.state,
+      );
+      const all = kept.map(([id, record]) => [id, { id, record }] as const);
+      const { entries, next } = pageOf(behind(all, query), pageLimit(query), ({ id }) => id);
+      return recordPage(entries, next);
+    },
+    note: notes.note,
+    attention: notes.attention,
+    dismiss: notes.dismiss,
     forget: async (id) => records.delete(id),
     sweep: async (limit = 1000) => sweep(limit),
     check: async () => {},
     close: async () => {},
   };
+}
+
+/** The list of what somebody must look at. */
+function createNotes(
+  now: () => number,
+): Pick<Store, "note" | "attention" | "dismiss"> & { readonly sweep: () => void } {
+  const notes = new Map<string, NotePage["notes"][number]>();
+  const nameOf = ({ id, reason }: Note): string => `${id} ${reason}`;
+  return {
+    note: async (note) => void notes.set(nameOf(note), { ...note, atMs: now() }),
+    attention: async (query = {}) => {
+      const { entries, ...rest } = pageOf(behind(notes, query), pageLimit(query), nameOf);
+      return { notes: entries, ...rest };
+    },
+    dismiss: async (id) =>
+      [...notes].filter(([name, note]) => note.id === id && notes.delete(name)).length,
+    sweep: () => {
+      for (const [name, { atMs }] of notes) {
+        if (atMs + noteRetentionMs <= now()) notes.delete(name);
+      }
+    },
+  };
+}
+
+/** What stands behind `after`, in the order of its names. */
+function behind<Value>(
+  all: Iterable<readonly [string, Value]>,
+  { after = "" }: PageQuery,
+): readonly Value[] {
+  const rest = [...all].filter(([name]) => name > after);
+  return rest.toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([, value]) => value);
 }
 
 function full(maxRecords: number): LatchkeyError {

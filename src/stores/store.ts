@@ -8,12 +8,15 @@ import type {
   ClaimReply,
   CommitReply,
   CompleteReply,
+  CompletedRecord,
   OwnerToken,
   RecordId,
   ReleaseReply,
   RenewReply,
   ResolveCommand,
   ResolveReply,
+  StepCommand,
+  StepReply,
   StoredRecord,
 } from "../machine/record.ts";
 
@@ -28,15 +31,33 @@ export interface Store {
   claim(id: RecordId, claim: Omit<ClaimCommand, "kind">): Promise<ClaimReply>;
   renew(id: RecordId, owner: OwnerToken, leaseMs: number): Promise<RenewReply>;
   commit(id: RecordId, owner: OwnerToken): Promise<CommitReply>;
+  /** Remembers one finished step of the work under the key, until the whole is completed. */
+  step(id: RecordId, step: Omit<StepCommand, "kind">): Promise<StepReply>;
   complete(id: RecordId, completion: Completion): Promise<CompleteReply>;
   release(id: RecordId, owner: OwnerToken): Promise<ReleaseReply>;
-  resolve(id: RecordId, outcome: ResolveCommand["outcome"]): Promise<ResolveReply>;
+  resolve(id: RecordId, word: Omit<ResolveCommand, "kind">): Promise<ResolveReply>;
   /** The record as it stands, for operators and tests; `undefined` when absent or over. */
   get(id: RecordId): Promise<StoredRecord | undefined>;
   /**
    * Deletes a record whatever its state. For operators: the next request with this key executes.
    */
   forget(id: RecordId): Promise<boolean>;
+  /** The records of a state, or all, page by page; for operators. Rejects a limit over 1000. */
+  list(query?: ListQuery): Promise<RecordPage>;
+  /**
+   * Puts a record on the list of what somebody must look at. One note a record and reason, kept
+   * for 30 days; a later one replaces it.
+   */
+  note(note: Note): Promise<void>;
+  /** The notes, page by page. */
+  attention(query?: PageQuery): Promise<NotePage>;
+  /** Takes the notes on a record off the list; returns how many there were. */
+  dismiss(id: RecordId): Promise<number>;
+  /**
+   * Where a store can: calls `onNudge` when the record may have been completed, released or
+   * resolved; resolves once it is listening, to what ends it. A nudge, never the result.
+   */
+  watch?(id: RecordId, onNudge: () => void): Promise<() => void>;
   /** Deletes up to `limit` (default 1000) records whose retention is over; returns how many. */
   sweep(limit?: number): Promise<number>;
   /**
@@ -53,4 +74,42 @@ export interface Completion {
   readonly owner: OwnerToken;
   readonly result: Uint8Array;
   readonly retentionMs: number;
+}
+
+export interface PageQuery {
+  /** Entries of a page. Default 100, at most 1000; it may have fewer, and on Redis a few more. */
+  readonly limit?: number;
+  /** The `next` of the page before. */
+  readonly after?: string;
+}
+export interface ListQuery extends PageQuery {
+  /** Only records that are stored in this state. */
+  readonly state?: StoredRecord["state"];
+}
+
+/** A record as it is stored, without the bytes of its results. */
+export type ListedRecord = ListedState<StoredRecord>;
+type ListedState<State> = State extends CompletedRecord
+  ? Omit<State, "result">
+  : Omit<State, "steps">;
+export interface RecordPage {
+  readonly records: readonly { readonly id: RecordId; readonly record: ListedRecord }[];
+  /** Records of this page that cannot be read by this version: locked, never free. */
+  readonly unreadable: readonly RecordId[];
+  /** Asks for the page after this one; absent after the last. An empty page may have one. */
+  readonly next?: string;
+}
+
+/** Why somebody must look at a record. */
+export type NoteReason = "in-doubt" | "result-not-recorded" | "lease-lost" | "bypassed";
+export interface Note {
+  readonly id: RecordId;
+  readonly reason: NoteReason;
+  /** What the record is about, e.g. `POST /payments`; never a key or a body. */
+  readonly operation: string;
+}
+export interface NotePage {
+  readonly notes: readonly (Note & { readonly atMs: number })[];
+  /** Asks for the page after this one; absent after the last. */
+  readonly next?: string;
 }

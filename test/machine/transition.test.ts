@@ -24,6 +24,12 @@ const command: fc.Arbitrary<Command> = fc.oneof(
   fc.record({ kind: fc.constant("renew" as const), owner, leaseMs: fc.constantFrom(10, 100) }),
   fc.record({ kind: fc.constant("commit" as const), owner }),
   fc.record({
+    kind: fc.constant("step" as const),
+    owner,
+    name: fc.constantFrom("one", "__proto__"),
+    result,
+  }),
+  fc.record({
     kind: fc.constant("complete" as const),
     owner,
     result,
@@ -32,9 +38,15 @@ const command: fc.Arbitrary<Command> = fc.oneof(
   fc.record({ kind: fc.constant("release" as const), owner }),
   fc.record({
     kind: fc.constant("resolve" as const),
+    by: fc.constant("ops"),
+    note: fc.string({ maxLength: 4 }),
     outcome: fc.oneof(
       fc.constant({ kind: "not-executed" as const }),
-      fc.record({ kind: fc.constant("completed" as const), result, retentionMs: fc.constant(50) }),
+      fc.record({
+        kind: fc.constantFrom("completed" as const, "failed" as const),
+        result,
+        retentionMs: fc.constant(50),
+      }),
     ),
   }),
 );

@@ -56,6 +56,24 @@ const mutants: Readonly<Record<string, Mutation>> = {
       return store.complete(id, { ...completion, result: Buffer.from(text) });
     },
   }),
+  "remembers steps for any owner": (store) => ({
+    step: async (id, step) =>
+      store.step(id, { ...step, owner: (await store.get(id))?.owner ?? step.owner }),
+  }),
+  "takes a step's latest result": (store) => ({
+    claim: async (id, claim) => {
+      const reply = await store.claim(id, claim);
+      if (reply.kind !== "claimed") return reply;
+      return { ...reply, steps: { ...reply.steps, ...latest.get(id) } };
+    },
+    step: async (id, step) => {
+      latest.set(id, { ...latest.get(id), [step.name]: step.result });
+      return store.step(id, step);
+    },
+  }),
+  "forgets who resolved a record": (store) => ({
+    resolve: (id, word) => store.resolve(id, { ...word, by: "" }),
+  }),
   "takes over what was committed": (store, clock) => ({
     claim: async (id, claim) => {
       const held = await store.get(id);
@@ -65,6 +83,8 @@ const mutants: Readonly<Record<string, Mutation>> = {
     },
   }),
 };
+
+const latest = new Map<string, Readonly<Record<string, Uint8Array>>>();
 
 async function failuresOf(base: Subject, mutate?: Mutation): Promise<readonly string[]> {
   const { clock } = base;

@@ -6,6 +6,8 @@ import type { RecordId } from "../../machine/record.ts";
 import type { Store } from "../store.ts";
 import { senderOf } from "./client.ts";
 import type { Argument, RedisClient } from "./client.ts";
+import { dismissNotes, listNotes, listRecords, writeNote } from "./listing.ts";
+import type { Listing } from "./listing.ts";
 import { claimReply, plainReply, recordReply } from "./replies.ts";
 import { composeScripts, runScript } from "./scripts.ts";
 import type { ScriptName } from "./scripts.ts";
@@ -40,6 +42,13 @@ export function createRedisStore(
   const run = (name: ScriptName, id: RecordId, ...args: Argument[]) =>
     runScript(send, scripts[name], [keyOf(id), ...args]);
 
+  const get: Store["get"] = async (id) => recordReply(await run("get", id));
+  const listing: Listing = {
+    send,
+    prefix,
+    head: async (id, state) => recordReply(await run("get", id, "head", state ?? "")),
+  };
+
   const store: Store = {
     name: "redis",
     claim: async (id, { owner, fingerprint, operation, leaseMs, retentionMs, onAbandoned }) => {
@@ -51,21 +60,25 @@ export function createRedisStore(
       plainReply(await run("renew", id, owner, String(leaseMs)), ["renewed", "lease-lost"]),
     commit: async (id, owner) =>
       plainReply(await run("commit", id, owner), ["committed", "lease-lost"]),
+    step: async (id, { owner, name, result }) =>
+      plainReply(await run("step", id, owner, name, result), ["recorded", "lease-lost"]),
     complete: async (id, { owner, result, retentionMs }) => {
       const reply = await run("complete", id, owner, result, String(retentionMs));
       return plainReply(reply, ["recorded", "lease-lost"]);
     },
     release: async (id, owner) =>
       plainReply(await run("release", id, owner), ["released", "in-doubt", "lease-lost"]),
-    resolve: async (id, outcome) => {
-      const completed = outcome.kind === "completed";
-      const more = completed ? [outcome.result, String(outcome.retentionMs)] : [];
-      return plainReply(await run("resolve", id, outcome.kind, ...more), [
-        "resolved",
-        "not-in-doubt",
-      ]);
+    resolve: async (id, { outcome, by, note }) => {
+      const executed = outcome.kind !== "not-executed";
+      const more = executed ? [outcome.result, String(outcome.retentionMs)] : [];
+      const reply = await run("resolve", id, by, note, outcome.kind, ...more);
+      return plainReply(reply, ["resolved", "not-in-doubt"]);
     },
-    get: async (id) => recordReply(await run("get", id)),
+    get,
+    list: (query = {}) => listRecords(listing, query),
+    note: (note) => writeNote(listing, note),
+    attention: (query = {}) => listNotes(listing, query),
+    dismiss: (id) => dismissNotes(listing, id),
     forget: async (id) => Number(await send("DEL", [keyOf(id)])) === 1,
     sweep: async () => 0, // Redis expires records by itself
     check: async () => {

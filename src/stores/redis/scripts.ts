@@ -5,9 +5,18 @@
 import { hash } from "node:crypto";
 import type { Argument, Send } from "./client.ts";
 import { isNoScript } from "./client.ts";
+import type { Reply } from "./replies.ts";
 import * as lua from "./scripts.generated.ts";
 
-export type ScriptName = "claim" | "renew" | "commit" | "complete" | "release" | "resolve" | "get";
+export type ScriptName =
+  | "claim"
+  | "renew"
+  | "commit"
+  | "step"
+  | "complete"
+  | "release"
+  | "resolve"
+  | "get";
 export interface Script {
   readonly text: string;
   readonly digest: string;
@@ -21,6 +30,7 @@ export function composeScripts(prelude: string = lua.record): Readonly<Record<Sc
     claim: script("#!lua\n", prelude, lua.claim),
     renew: script(finishing, prelude, lua.renew),
     commit: script(finishing, prelude, lua.commit),
+    step: script(finishing, prelude, lua.step),
     complete: script(finishing, prelude, lua.complete),
     release: script(finishing, prelude, lua.release),
     resolve: script(finishing, prelude, lua.resolve),
@@ -38,11 +48,11 @@ export async function runScript(
   send: Send,
   { text, digest }: Script,
   args: readonly Argument[],
-): Promise<readonly Buffer[]> {
+): Promise<Reply> {
   try {
-    return (await send("EVALSHA", [digest, "1", ...args])) as readonly Buffer[];
+    return (await send("EVALSHA", [digest, "1", ...args])) as Reply;
   } catch (error) {
     if (!isNoScript(error)) throw error;
   }
-  return (await send("EVAL", [text, "1", ...args])) as readonly Buffer[];
+  return (await send("EVAL", [text, "1", ...args])) as Reply;
 }

@@ -17,6 +17,15 @@ const schema = `
     result BLOB
   ) STRICT;
   CREATE INDEX IF NOT EXISTS latchkey_records_expiry ON latchkey_records (expires_at_ms);
+  CREATE INDEX IF NOT EXISTS latchkey_records_doubt ON latchkey_records (id)
+    WHERE state = 'in-doubt';
+  CREATE TABLE IF NOT EXISTS latchkey_notes (
+    id TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    operation TEXT NOT NULL,
+    at_ms INTEGER NOT NULL,
+    PRIMARY KEY (id, reason)
+  ) STRICT, WITHOUT ROWID;
   PRAGMA user_version = ${schemaVersion};
 `;
 

@@ -1,12 +1,16 @@
 /** Records as rows: the result as a BLOB, everything else as one JSON text beside its expiry. */
 import type { DatabaseSync } from "node:sqlite";
 import { LatchkeyError } from "../../errors.ts";
-import type { RecordId, StoredRecord } from "../../machine/record.ts";
+import type { RecordId, Steps, StoredRecord } from "../../machine/record.ts";
+import type { Found } from "../listing.ts";
+import type { ListQuery } from "../store.ts";
 
 export interface Rows {
   read(id: RecordId): StoredRecord | undefined;
   write(id: RecordId, record: StoredRecord): void;
   remove(id: RecordId): boolean;
+  /** Up to `limit` rows behind `after` that are kept at `nowMs`, by id. */
+  list(query: ListQuery, limit: number, nowMs: number): readonly Found[];
   sweep(nowMs: number, limit: number): number;
 }
 
@@ -22,29 +26,52 @@ export function rowsOf(database: DatabaseSync): Rows {
     "DELETE FROM latchkey_records WHERE id IN " +
       "(SELECT id FROM latchkey_records WHERE expires_at_ms <= ? LIMIT ?)",
   );
+  // The state stands in the text, so that SQLite sees that its index on records in doubt serves.
+  const listOf = (state?: StoredRecord["state"]) => {
+    if (state !== undefined && !Object.hasOwn(shapes, state)) {
+      throw new TypeError(`There is no state ${JSON.stringify(state)}.`);
+    }
+    const inState = state === undefined ? "" : `AND state = '${state}' `;
+    return database.prepare(
+      "SELECT id, fields, x'' AS result FROM latchkey_records " +
+        `WHERE id > ? AND expires_at_ms > ? ${inState}ORDER BY id LIMIT ?`,
+    );
+  };
   return {
     read: (id) => {
       const row = select.get(id);
-      return row === undefined ? undefined : fromRow(row);
+      if (row === undefined) return undefined;
+      return recordOf(row) ?? fail();
     },
     write: (id, record) => {
-      const { result, ...fields } = { result: undefined, ...record };
-      const blob = result ?? null;
-      upsert.run(id, record.expiresAtMs, record.state, JSON.stringify(fields), blob);
+      const { result, steps, ...fields } = { result: undefined, steps: undefined, ...record };
+      const text = JSON.stringify(
+        steps === undefined ? fields : { ...fields, steps: toText(steps) },
+      );
+      upsert.run(id, record.expiresAtMs, record.state, text, result ?? null);
     },
     remove: (id) => remove.run(id).changes > 0,
+    list: ({ state, after = "" }, limit, nowMs) =>
+      listOf(state)
+        .all(after, nowMs, limit)
+        .map((row) => ({ id: row["id"] as RecordId, record: recordOf(row) })),
     sweep: (nowMs, limit) => Number(sweep.run(nowMs, limit).changes),
   };
 }
 
-// A row nobody can read is locked, never free: every field its state needs must be there.
-function fromRow(row: Record<string, unknown>): StoredRecord {
-  const fields = { ...parse(row["fields"]), ...resultOf(row["result"]) };
-  if (isRecord(fields)) return fields;
+// A row nobody can read is locked, never free.
+function fail(): never {
   throw new LatchkeyError(
     "store-corrupt",
     "A record in the SQLite store cannot be read. Restore the file, or forget the record.",
   );
+}
+
+/** The record of a row; `undefined` unless every field that its state needs is there. */
+function recordOf(row: Record<string, unknown>): StoredRecord | undefined {
+  const { steps, ...fields } = { steps: undefined, ...parse(row["fields"]) };
+  const record = { ...fields, ...stepsOf(steps), ...resultOf(row["result"], fields) };
+  return isRecord(record) ? record : undefined;
 }
 
 const shapes: Readonly<Record<string, Readonly<Record<string, string>>>> = {
@@ -77,8 +104,28 @@ function isRecord(fields: object): fields is StoredRecord {
   return wanted.every(([name, type]) => typeof Reflect.get(fields, name) === type);
 }
 
-function resultOf(result: unknown): { readonly result?: Uint8Array } {
-  return result instanceof Uint8Array ? { result } : {};
+function resultOf(result: unknown, fields: object): { readonly result?: Uint8Array } {
+  const isCompleted = Reflect.get(fields, "state") === "completed";
+  return isCompleted && result instanceof Uint8Array ? { result } : {};
+}
+
+// Bytes stand in the JSON as base64.
+function toText(steps: Steps): object {
+  const texts = Object.entries(steps).map(([name, result]) => [name, toBase64(result)]);
+  return Object.fromEntries(texts) as object;
+}
+
+function toBase64(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("base64");
+}
+
+function stepsOf(texts: unknown): { readonly steps?: Steps } {
+  if (texts === undefined) return {};
+  const steps = Object.entries(texts as object).map(([name, text]): [string, Uint8Array] => [
+    name,
+    new Uint8Array(Buffer.from(String(text), "base64")),
+  ]);
+  return { steps: Object.fromEntries(steps) };
 }
 
 function parse(text: unknown): object | undefined {

@@ -5,9 +5,11 @@
  */
 import type { Command, RecordId, ReplyTo, StoredRecord } from "../../machine/record.ts";
 import { isOver, transition } from "../../machine/transition.ts";
-import type { Store } from "../store.ts";
+import { pageLimit, pageOf, recordPage } from "../listing.ts";
+import type { ListQuery, NotePage, PageQuery, RecordPage, Store } from "../store.ts";
 import { createBatches } from "./batch.ts";
 import { openDatabase } from "./database.ts";
+import { noteName, notesOf } from "./notes.ts";
 import { rowsOf } from "./rows.ts";
 
 export interface SqliteStoreOptions {
@@ -27,7 +29,12 @@ export function sqliteStore(path: string, options: SqliteStoreOptions = {}): Sto
   const database = openDatabase(path);
   const rows = rowsOf(database);
   const { enqueue, idle } = createBatches(database, busyMs);
-  const sweep = (limit: number) => enqueue(() => rows.sweep(now(), limit));
+  const notes = notesOf(database);
+  const sweep = (limit: number) =>
+    enqueue(() => {
+      notes.sweep(now());
+      return rows.sweep(now(), limit);
+    });
   // Housekeeping: what fails now is swept in the next round, and claims report the same fault.
   const sweeper = setInterval(() => void sweep(1000).catch(() => undefined), 60_000);
   sweeper.unref();
@@ -49,14 +56,29 @@ export function sqliteStore(path: string, options: SqliteStoreOptions = {}): Sto
     claim: (id, claim) => apply(id, { kind: "claim", ...claim }),
     renew: (id, owner, leaseMs) => apply(id, { kind: "renew", owner, leaseMs }),
     commit: (id, owner) => apply(id, { kind: "commit", owner }),
+    step: (id, step) => apply(id, { kind: "step", ...step }),
     complete: (id, completion) => apply(id, { kind: "complete", ...completion }),
     release: (id, owner) => apply(id, { kind: "release", owner }),
-    resolve: (id, outcome) => apply(id, { kind: "resolve", outcome }),
+    resolve: (id, word) => apply(id, { kind: "resolve", ...word }),
     get: (id) =>
       enqueue((): StoredRecord | undefined => {
         const record = rows.read(id);
         return isOver(record, now()) ? undefined : record;
       }),
+    list: async (query: ListQuery = {}): Promise<RecordPage> => {
+      const limit = pageLimit(query);
+      const found = await enqueue(() => rows.list(query, limit + 1, now()));
+      const { entries, next } = pageOf(found, limit, ({ id }) => id);
+      return recordPage(entries, next);
+    },
+    note: (note) => enqueue(() => notes.write(note, now())),
+    attention: async (query: PageQuery = {}): Promise<NotePage> => {
+      const limit = pageLimit(query);
+      const found = await enqueue(() => notes.list(query.after ?? "", limit + 1));
+      const { entries, ...rest } = pageOf(found, limit, noteName);
+      return { notes: entries, ...rest };
+    },
+    dismiss: (id) => enqueue(() => notes.dismiss(id)),
     forget: (id) => enqueue(() => rows.remove(id)),
     sweep: (limit = 1000) => sweep(limit),
     check: () => enqueue(() => undefined),

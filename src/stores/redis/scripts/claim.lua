@@ -1,12 +1,13 @@
 -- claim: the first owner gets the record, everybody else learns its state. One atomic step.
 -- ARGV owner, fingerprint, operation, leaseMs, retentionMs, onAbandoned
--- Replies claimed fence attempt takeover | in-progress retryAfterMs runningForMs | mismatch
+-- Replies claimed fence attempt takeover (name result)* | in-progress retryAfterMs runningForMs | mismatch
 --         completed result completedAtMs expiresInMs | in-doubt operation | corrupt
 local owner, fingerprint, operation = ARGV[1], ARGV[2], ARGV[3]
 local leaseMs, retentionMs, onAbandoned = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 
 local function claimed(record)
-  return { "claimed", text(record.fence), text(record.attempt), text(record.takeover) }
+  local reply = { "claimed", text(record.fence), text(record.attempt), text(record.takeover) }
+  return append(reply, unpack(record.steps or {}))
 end
 
 local function grant(record)
@@ -25,6 +26,8 @@ local function grant(record)
     onAbandoned = onAbandoned,
     committed = false,
     takeover = record ~= nil and record.state == "in-progress",
+    steps = record and record.steps,
+    resolutions = record and record.resolutions,
   }))
 end
 

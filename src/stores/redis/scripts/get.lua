@@ -1,11 +1,16 @@
--- get: the record as it stands, as names and values.
+-- get: the record as it stands, as names and values; steps and resolutions as lists.
+-- ARGV nothing, or for a listing "head" (without the bytes of results) and a state ("" for any)
 -- Replies absent | corrupt | found, name, value, …
 local record, fault = read()
 if fault then return { fault } end
 if not record then return { "absent" } end
+if ARGV[1] == "head" then
+  if ARGV[2] ~= "" and ARGV[2] ~= record.state then return { "absent" } end
+  record.result, record.steps = "", false
+end
 local reply = { "found" }
 for _, field in ipairs(FIELDS) do
-  reply[#reply + 1] = field
-  reply[#reply + 1] = text(record[field])
+  local value = record[field]
+  append(reply, field, type(value) == "table" and value or text(value))
 end
 return reply

@@ -5,6 +5,7 @@ local VERSION = 1
 local FIELDS = {
   "state", "fingerprint", "operation", "fence", "attempt", "owner", "claimedAtMs", "expiresAtMs",
   "leaseEndsAtMs", "leaseMs", "retentionMs", "onAbandoned", "committed", "takeover", "atMs", "result",
+  "steps", "resolutions",
 }
 local time = redis.call('TIME')
 local nowMs = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -53,10 +54,20 @@ local function read()
   end
   local record = {}
   for index, field in ipairs(FIELDS) do record[field] = packed[index + 1] end
+  for _, field in ipairs({ "steps", "resolutions" }) do
+    if record[field] and type(record[field]) ~= "table" then return nil, "corrupt" end
+  end
   if not fits(record, ALWAYS) or not fits(record, NEEDED[record.state]) then return nil, "corrupt" end
   lastFence = record.fence
   if nowMs >= record.expiresAtMs then return nil end
   return record
+end
+
+-- Steps and resolutions are flat lists (name, result, …; outcome, by, note, atMs, …), or false.
+local function append(list, ...)
+  list = list or {}
+  for _, item in ipairs({ ... }) do list[#list + 1] = item end
+  return list
 end
 
 local function owns(record, owner)
@@ -91,7 +102,7 @@ end
 
 local function complete(record, result, retentionMs)
   leave(record, "completed")
-  record.retentionMs, record.committed = false, false
+  record.retentionMs, record.committed, record.steps = false, false, false
   record.atMs, record.expiresAtMs, record.result = nowMs, nowMs + retentionMs, result
   return write(record)
 end
