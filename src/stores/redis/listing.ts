@@ -49,7 +49,8 @@ export async function listNotes(listing: Listing, query: PageQuery): Promise<Not
   const next = await scan({ ...listing, prefix: `${prefix}note:` }, query, async (names) => {
     const texts = await Promise.all(names.map((name) => send("GET", [name])));
     for (const text of texts) {
-      if (text !== null) notes.push(JSON.parse(String(text)) as NotePage["notes"][number]);
+      if (!(text instanceof Uint8Array)) continue; // it expired since the scan
+      notes.push(JSON.parse(Buffer.from(text).toString()) as NotePage["notes"][number]);
     }
     return notes.length;
   });

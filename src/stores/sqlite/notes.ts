@@ -36,7 +36,7 @@ export function notesOf(database: DatabaseSync): Notes {
     list: (after, limit) => {
       const cut = after.lastIndexOf(" ");
       const [id, reason] = [after.slice(0, Math.max(0, cut)), after.slice(cut + 1)];
-      return select.all(id, reason, limit).map((row) => ({ ...row }) as unknown as Noted);
+      return select.all(id, reason, limit) as unknown as readonly Noted[];
     },
     dismiss: (id) => Number(remove.run(id).changes),
     sweep: (nowMs) => void sweep.run(nowMs - noteRetentionMs),
