@@ -8,10 +8,20 @@ export type { Admission, Intent } from "./engine/begin.ts";
 export { idempotent } from "./engine/wrap.ts";
 export type { WrapOptions } from "./engine/wrap.ts";
 export type { Claim } from "./engine/claim.ts";
+export type { Step, StepContext } from "./engine/steps.ts";
 export type { Settled } from "./engine/settle.ts";
 export type { EngineEvent, EngineEventKind, EventListener, Events } from "./engine/events.ts";
 export type { Runtime } from "./engine/runtime.ts";
 export { isLatchkeyError, LatchkeyError } from "./errors.ts";
 export type { ErrorCode, LatchkeyErrorOptions } from "./errors.ts";
 export type { Duration } from "./duration.ts";
-export type { Completion, Store } from "./stores/store.ts";
+export type {
+  Completion,
+  ListQuery,
+  Note,
+  NotePage,
+  NoteReason,
+  PageQuery,
+  RecordPage,
+  Store,
+} from "./stores/store.ts";

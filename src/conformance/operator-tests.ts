@@ -75,7 +75,7 @@ export const operatorTests: Readonly<Record<string, StoreTest>> = {
     const note = { id, reason: "lease-lost", operation: "POST /r" } as const;
     await store.note(note);
     await store.note(note);
-    await store.note({ ...note, reason: "in-doubt" });
+    await store.note({ ...note, reason: "bypassed" });
     const notes = async (): Promise<readonly Note[]> => {
       const found = [];
       for (let after: string | undefined = ""; after !== undefined;) {
@@ -86,7 +86,7 @@ export const operatorTests: Readonly<Record<string, StoreTest>> = {
       return found.filter((one) => one.id === id);
     };
     const reasons = (await notes()).map(({ reason }) => reason);
-    deepStrictEqual(reasons.toSorted(), ["in-doubt", "lease-lost"]);
+    deepStrictEqual(reasons.toSorted(), ["bypassed", "lease-lost"]);
     equal(await store.dismiss(id), 2);
     deepStrictEqual(await notes(), []);
   },

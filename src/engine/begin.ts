@@ -5,7 +5,7 @@
 import { isLatchkeyError } from "../errors.ts";
 import type { LatchkeyError } from "../errors.ts";
 import type { ClaimReply, Fingerprint, OnAbandoned, OwnerToken } from "../machine/record.ts";
-import { holdClaim } from "./claim.ts";
+import { holdClaim, note } from "./claim.ts";
 import type { Claim, ClaimContext } from "./claim.ts";
 import { checkKey, recordId } from "./values/key.ts";
 import { persist } from "./store-call.ts";
@@ -31,7 +31,12 @@ export interface Intent {
 export type Admission =
   | { readonly kind: "execute"; readonly claim: Claim }
   | Exclude<ClaimReply, { readonly kind: "claimed" }>
-  | { readonly kind: "unavailable"; readonly error: LatchkeyError };
+  | {
+      readonly kind: "unavailable";
+      readonly error: LatchkeyError;
+      /** Runs unprotected all the same: puts that on the list of what somebody must look at. */
+      readonly bypass: () => void;
+    };
 
 /** What an engine lends to each of its intents. */
 export interface BeginContext extends Omit<ClaimContext, "id" | "owner" | "operation"> {
@@ -86,7 +91,11 @@ async function claim(
   } catch (error) {
     if (isUnavailable(error)) releaseGhost(context);
     events.emit({ kind: "store-unavailable", operation, cause: error });
-    return { kind: "unavailable", error: error as LatchkeyError };
+    const bypass = (): void => {
+      events.emit({ kind: "bypassed", operation, cause: error });
+      note(context, "bypassed");
+    };
+    return { kind: "unavailable", error: error as LatchkeyError, bypass };
   }
 }
 

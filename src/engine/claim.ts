@@ -4,15 +4,24 @@
  * never replaced by a store's error.
  */
 import { LatchkeyError } from "../errors.ts";
-import type { ClaimReply, OwnerToken, RecordId } from "../machine/record.ts";
-import type { Store } from "../stores/store.ts";
+import type {
+  ClaimReply,
+  CommitReply,
+  OwnerToken,
+  RecordId,
+  StepReply,
+} from "../machine/record.ts";
+import type { NoteReason, Store } from "../stores/store.ts";
 import type { EngineEventKind, Events } from "./events.ts";
 import { startHeartbeat } from "./heartbeat.ts";
+import type { Heartbeat } from "./heartbeat.ts";
 import { derivedKey } from "./values/key.ts";
 import type { Pace } from "./pace.ts";
 import type { Runtime } from "./runtime.ts";
 import { createSettler } from "./settle.ts";
 import type { Settled } from "./settle.ts";
+import { createSteps } from "./steps.ts";
+import type { Step } from "./steps.ts";
 import { persist } from "./store-call.ts";
 import type { Waiting } from "./waiting.ts";
 
@@ -44,6 +53,11 @@ export interface Claim {
    * harmlessly.
    */
   readonly deriveKey: (name: string) => string;
+  /**
+   * Remembers a finished step under the key, so that a later attempt resumes behind it:
+   * `await claim.step("charge", ({ key }) => bank.charge(order, key))`.
+   */
+  readonly step: Step;
   /**
    * Records the result. Resolves within the store timeout; never rejects. Of `complete` and
    * `release` only the first call counts.
@@ -77,42 +91,19 @@ export function holdClaim(
   context: ClaimContext,
   granted: Extract<ClaimReply, { readonly kind: "claimed" }>,
 ): Claim {
-  const { store, runtime, events, id, owner, operation, leaseMs, storeTimeoutMs } = context;
-  const { fence, attempt, takeover } = granted;
-  const startedAtMs = runtime.nowMs();
-  const abort = new AbortController();
-  const ended = Promise.withResolvers<void>();
-  context.track(ended.promise);
-  const heartbeat = startHeartbeat({
-    runtime,
-    leaseMs,
-    limitMs: storeTimeoutMs,
-    renew: () => store.renew(id, owner, leaseMs),
-    onLost: lose,
-  });
+  const { store, runtime, id, owner, operation, leaseMs, storeTimeoutMs } = context;
+  const { fence, attempt, takeover, steps } = granted;
+  const lease = holdLease(context, attempt);
+  const settle = settlerOf(context, attempt, lease);
+  const deriveKey = (name: string): string => derivedKey(id, name);
 
-  function lose(): void {
-    if (abort.signal.aborted) return;
-    abort.abort(leaseLost());
-    events.emit({ kind: "lease-lost", operation, attempt });
+  async function guarded(call: () => Promise<CommitReply | StepReply>): Promise<void> {
+    const patience = { limitMs: storeTimeoutMs, patienceMs: storeTimeoutMs, attempts: 3 };
+    const reply = await persist(runtime, { call, ...patience });
+    if (reply.kind !== "lease-lost") return;
+    lease.lose(true);
+    throw leaseLost();
   }
-
-  const settle = createSettler({
-    runtime,
-    leaseMs,
-    limitMs: storeTimeoutMs,
-    track: context.track,
-    onFailed: (cause) => events.emit({ kind: "complete-failed", operation, attempt, cause }),
-    onSettled: (settled) => {
-      heartbeat.stop();
-      if (settled === "lease-lost") lose();
-      if (settled === "recorded") context.pace.note(operation, runtime.nowMs() - startedAtMs);
-      ended.resolve();
-      context.waiting.wake(id);
-      const kind = eventOf[settled];
-      if (kind !== undefined) events.emit({ kind, operation, attempt });
-    },
-  });
 
   return {
     operation,
@@ -120,22 +111,88 @@ export function holdClaim(
     attempt,
     takeover,
     retentionMs: context.retentionMs,
-    signal: abort.signal,
-    detach: () => heartbeat.limit(leaseMs * 10),
-    deriveKey: (name) => derivedKey(id, name),
-    commit: async () => {
-      const call = () => store.commit(id, owner);
-      const patience = { limitMs: storeTimeoutMs, patienceMs: storeTimeoutMs, attempts: 3 };
-      const reply = await persist(runtime, { call, ...patience });
-      if (reply.kind === "committed") return;
-      lose();
-      throw leaseLost();
-    },
+    signal: lease.signal,
+    detach: () => lease.heartbeat.limit(leaseMs * 10),
+    deriveKey,
+    step: createSteps({
+      finished: steps,
+      deriveKey,
+      record: (name, result) => guarded(() => store.step(id, { owner, name, result })),
+    }),
+    commit: () => guarded(() => store.commit(id, owner)),
     complete: (result, retentionMs = context.retentionMs) =>
       settle(() => store.complete(id, { owner, result, retentionMs })),
     release: () => settle(() => store.release(id, owner)),
   };
 }
+
+interface Lease {
+  readonly signal: AbortSignal;
+  readonly heartbeat: Heartbeat;
+  /** `forGood`: another owner may have run meanwhile; somebody must look whether both did. */
+  readonly lose: (forGood: boolean) => void;
+}
+
+function holdLease(context: ClaimContext, attempt: number): Lease {
+  const { store, runtime, events, id, owner, operation, leaseMs, storeTimeoutMs } = context;
+  const abort = new AbortController();
+  function lose(forGood: boolean): void {
+    if (forGood) note(context, "lease-lost");
+    if (abort.signal.aborted) return;
+    abort.abort(leaseLost());
+    events.emit({ kind: "lease-lost", operation, attempt });
+  }
+  const heartbeat = startHeartbeat({
+    runtime,
+    leaseMs,
+    limitMs: storeTimeoutMs,
+    renew: () => store.renew(id, owner, leaseMs),
+    onLost: lose,
+  });
+  return { signal: abort.signal, heartbeat, lose };
+}
+
+function settlerOf(
+  context: ClaimContext,
+  attempt: number,
+  { heartbeat, lose }: Lease,
+): ReturnType<typeof createSettler> {
+  const { runtime, events, operation } = context;
+  const startedAtMs = runtime.nowMs();
+  const ended = Promise.withResolvers<void>();
+  context.track(ended.promise);
+  return createSettler({
+    runtime,
+    leaseMs: context.leaseMs,
+    limitMs: context.storeTimeoutMs,
+    track: context.track,
+    onFailed: (cause) => events.emit({ kind: "complete-failed", operation, attempt, cause }),
+    onSettled: (settled) => {
+      heartbeat.stop();
+      if (settled === "lease-lost") lose(true);
+      if (settled === "pending") note(context, "result-not-recorded");
+      if (settled === "recorded") context.pace.note(operation, runtime.nowMs() - startedAtMs);
+      ended.resolve();
+      context.waiting.wake(context.id);
+      const kind = eventOf[settled];
+      if (kind !== undefined) events.emit({ kind, operation, attempt });
+    },
+  });
+}
+
+/** Puts the record on the durable list of what somebody must look at, in the background. */
+export function note(
+  { store, runtime, id, operation, leaseMs, storeTimeoutMs, track }: NoteContext,
+  reason: NoteReason,
+): void {
+  const call = () => store.note({ id, reason, operation });
+  const noted = persist(runtime, { call, limitMs: storeTimeoutMs, patienceMs: leaseMs * 10 });
+  track(noted.catch(() => undefined)); // the event has told of it; the store stayed away too long
+}
+export type NoteContext = Pick<
+  ClaimContext,
+  "store" | "runtime" | "id" | "operation" | "leaseMs" | "storeTimeoutMs" | "track"
+>;
 
 // A lost lease and a failed write have told of themselves.
 const eventOf: Readonly<Record<Settled, EngineEventKind | undefined>> = {

@@ -11,8 +11,11 @@ export interface HeartbeatOptions {
   readonly leaseMs: number;
   readonly limitMs: number;
   readonly renew: () => Promise<RenewReply>;
-  /** Called once: somebody else holds the record, or a whole lease passed without a renewal. */
-  readonly onLost: () => void;
+  /**
+   * A whole lease passed without a renewal, or (`forGood`) somebody else holds the record. Called
+   * once for each.
+   */
+  readonly onLost: (forGood: boolean) => void;
 }
 export interface Heartbeat {
   readonly stop: () => void;
@@ -54,9 +57,9 @@ export function startHeartbeat(options: HeartbeatOptions): Heartbeat {
   }
   function lose(forGood: boolean): void {
     if (forGood) stop();
-    if (lost) return;
+    if (lost && !forGood) return;
     lost = true;
-    options.onLost();
+    options.onLost(forGood);
   }
   function stop(): void {
     stopped = true;

@@ -97,7 +97,7 @@ async function admitKeyed(
     return { kind: "execute", execution: executionOf(admission.claim, policy, { key, scope }) };
   }
   if (admission.kind === "unavailable" && policy.open) {
-    engine.emit({ kind: "bypassed", operation, cause: admission.error });
+    admission.bypass();
     return { kind: "bypass", headers: [["idempotency-status", "bypassed"]] };
   }
   return refuse(acceptable(answerFor(admission, policy, key), header("accept-encoding")));

@@ -24,6 +24,8 @@ export interface Idempotency {
   readonly commit: () => Promise<void>;
   /** A stable key for a downstream call: the same on every attempt. */
   readonly deriveKey: (name: string) => string;
+  /** Remembers a finished step under the key, so that a later attempt resumes behind it. */
+  readonly step: Claim["step"];
   /** Record this response whatever its status (B-74). */
   readonly record: () => void;
   /** Do not record this response: a retry executes again (B-74). */
@@ -55,7 +57,7 @@ export function executionOf(
 ): Execution {
   let isRecorded = policy.record;
   let { retentionMs } = claim;
-  const { attempt, fence, signal, commit, deriveKey } = claim;
+  const { attempt, fence, signal, commit, deriveKey, step } = claim;
   return {
     idempotency: {
       key,
@@ -65,6 +67,7 @@ export function executionOf(
       signal,
       commit,
       deriveKey,
+      step,
       record: () => (isRecorded = () => true),
       skip: () => (isRecorded = () => false),
       retention: (duration) => (retentionMs = durationMs(duration, "retention")),

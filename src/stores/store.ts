@@ -100,8 +100,11 @@ export interface RecordPage {
   readonly next?: string;
 }
 
-/** Why somebody must look at a record. */
-export type NoteReason = "in-doubt" | "result-not-recorded" | "lease-lost" | "bypassed";
+/**
+ * Why somebody must look at a record. Records in doubt are not noted: `list({ state: "in-doubt" })`
+ * has them.
+ */
+export type NoteReason = "result-not-recorded" | "lease-lost" | "bypassed";
 export interface Note {
   readonly id: RecordId;
   readonly reason: NoteReason;

@@ -60,10 +60,15 @@ function parseHead(bytes: Buffer): unknown {
 }
 
 /**
- * The envelope of a plain function's value; a value that JSON cannot say is omitted rather than
- * run again.
+ * The envelope of a plain function's value; a value that JSON cannot say, or that takes more than
+ * `mostBytes`, is omitted rather than run again.
  */
-export function encodeValue(value: unknown): Uint8Array {
+export function encodeValue(value: unknown, mostBytes = Infinity): Uint8Array {
+  const envelope = envelopeOf(value);
+  return envelope.length > mostBytes ? encodeEnvelope("omitted", { reason: "size" }) : envelope;
+}
+
+function envelopeOf(value: unknown): Uint8Array {
   if (value === undefined) return encodeEnvelope("undefined", undefined);
   if (value instanceof Uint8Array) return encodeEnvelope("bytes", undefined, value);
   const text = jsonText(value);

@@ -11,12 +11,7 @@ import type { Send } from "./client.ts";
 
 /** Most SCAN steps of one page, each of as many keys as the page may have. */
 const mostSteps = 20;
-const reasons: readonly NoteReason[] = [
-  "in-doubt",
-  "result-not-recorded",
-  "lease-lost",
-  "bypassed",
-];
+const reasons: readonly NoteReason[] = ["result-not-recorded", "lease-lost", "bypassed"];
 
 export interface Listing {
   readonly send: Send;
