@@ -51,7 +51,7 @@ export async function walkHistory(
     const nowMs = clock.nowMs();
     const command = commandOf(dice);
     const modelled = transition(record, command, nowMs);
-    const reply = await send(store, id, command);
+    const reply = await sendCommand(store, id, command);
     const where = `seed ${seed}, step ${step}, ${command.kind}`;
     deepStrictEqual(reply, modelled.reply, where);
     deepStrictEqual(brokenInvariants(record, modelled.next, nowMs), [], where);
@@ -94,7 +94,8 @@ function commandOf(dice: Dice): Command {
   ]);
 }
 
-async function send(store: Store, id: RecordId, command: Command): Promise<unknown> {
+/** Sends a command to a store by its kind. */
+export async function sendCommand(store: Store, id: RecordId, command: Command): Promise<unknown> {
   switch (command.kind) {
     case "claim": {
       const { kind: _, ...claim } = command;

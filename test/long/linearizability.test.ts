@@ -1,0 +1,128 @@
+/**
+ * Concurrent histories on real stores are linearizable, through lost replies and resets too; and
+ * the checker fails stores whose commands are not one atomic step.
+ */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { Redis } from "ioredis";
+import { afterAll, describe, expect, it } from "vitest";
+import { memoryStore } from "../../src/stores/memory.ts";
+import { redisStore } from "../../src/stores/redis/redis-store.ts";
+import { sqliteStore } from "../../src/stores/sqlite/sqlite-store.ts";
+import type { Store } from "../../src/stores/store.ts";
+import { verdictOf } from "../support/linearizability.ts";
+import type { Verdict } from "../support/linearizability.ts";
+import { startRedis } from "../support/redis-server.ts";
+import { compete } from "../support/rivals.ts";
+import { startProxy } from "../support/tcp-proxy.ts";
+
+const actors = [0, 1, 2, 3];
+const keys = 150;
+const seed = Math.floor(Math.random() * 1_000_000);
+const closers: (() => unknown)[] = [];
+afterAll(async () => {
+  for (const close of closers.toReversed()) await close();
+});
+
+/** The seeds of the histories that have no legal order, and how many were left undecided. */
+async function judge(
+  stores: readonly Store[],
+  count = keys,
+): Promise<{ readonly illegal: readonly number[]; readonly undecided: number }> {
+  const seeds = Array.from({ length: count }, (_, index) => seed + index);
+  const verdicts: (readonly [number, Verdict])[] = [];
+  while (seeds.length > 0) {
+    const batch = seeds.splice(0, 15);
+    const histories = await Promise.all(batch.map((one) => compete({ stores, seed: one })));
+    verdicts.push(...batch.map((one, index) => [one, verdictOf(histories[index] ?? [])] as const));
+  }
+  const illegal = verdicts.filter(([, verdict]) => verdict === "illegal").map(([one]) => one);
+  return { illegal, undecided: verdicts.filter(([, verdict]) => verdict === "undecided").length };
+}
+
+const allLegal = { illegal: [], undecided: 0 };
+
+async function redisStores(port: number): Promise<readonly Store[]> {
+  return actors.map(() => {
+    const client = new Redis(port, "127.0.0.1", {
+      maxRetriesPerRequest: 0,
+      retryStrategy: () => 5,
+    });
+    client.on("error", () => undefined);
+    closers.push(() => client.disconnect());
+    return redisStore(client);
+  });
+}
+
+describe(`histories of four rivals, from seed ${seed}`, () => {
+  it("are linearizable on memory", async () => {
+    const store = memoryStore();
+    expect(await judge(actors.map(() => store))).toEqual(allLegal);
+  });
+
+  it("are linearizable on SQLite, each rival with a connection of its own", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "latchkey-rivals-"));
+    const stores = actors.map(() => sqliteStore(join(folder, "records.db")));
+    closers.push(
+      () => rmSync(folder, { recursive: true }),
+      ...stores.map((store) => () => store.close()),
+    );
+    expect(await judge(stores, 60)).toEqual(allLegal);
+  });
+
+  it("are linearizable on Redis, through cut replies and resets (I7)", async () => {
+    const server = await startRedis();
+    const proxy = await startProxy(server.port);
+    closers.push(
+      () => server.stop(),
+      () => proxy.close(),
+    );
+    const abort = new AbortController();
+    const chaos = (async () => {
+      for (let turn = 0; !abort.signal.aborted; turn += 1) {
+        await delay(turn % 2 === 0 ? 150 : 10);
+        if (turn % 4 === 1) proxy.cutReplies();
+        else if (turn % 4 === 3) proxy.reset();
+        else proxy.heal();
+      }
+      proxy.heal();
+    })();
+    const { illegal, undecided } = await judge(await redisStores(proxy.port), keys * 2);
+    abort.abort();
+    await chaos;
+    expect(illegal).toEqual([]);
+    expect(undecided).toBeLessThan(keys / 5);
+  });
+});
+
+describe("the checker", () => {
+  const broken: Readonly<Record<string, (store: Store) => Partial<Store>>> = {
+    "looks first and claims later": (store) => ({
+      claim: async (id, claim) => {
+        const seen = await store.get(id);
+        await delay(1);
+        if (seen === undefined) await store.forget(id);
+        return store.claim(id, claim);
+      },
+    }),
+    "completes for any owner": (store) => ({
+      complete: async (id, completion) => {
+        const owner = (await store.get(id))?.owner ?? completion.owner;
+        return store.complete(id, { ...completion, owner });
+      },
+    }),
+    "deletes on release": (store) => ({
+      release: async (id, owner) => {
+        await store.forget(id);
+        return store.release(id, owner).then(() => ({ kind: "released" }) as const);
+      },
+    }),
+  };
+  it.each(Object.entries(broken))("fails a store that %s", async (_name, mutate) => {
+    const sound = memoryStore();
+    const store = { ...sound, ...mutate(sound) };
+    expect((await judge(actors.map(() => store))).illegal).not.toEqual([]);
+  });
+});
