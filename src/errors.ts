@@ -11,6 +11,7 @@ export type ErrorCode =
   | "in-progress"
   | "outcome-unknown"
   | "result-omitted"
+  | "failed"
   | "key-reused"
   | "key-missing"
   | "key-invalid"

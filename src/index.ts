@@ -9,14 +9,18 @@ export { idempotent } from "./engine/wrap.ts";
 export type { WrapOptions } from "./engine/wrap.ts";
 export type { Claim } from "./engine/claim.ts";
 export type { Step, StepContext } from "./engine/steps.ts";
+export type { FoundRecord, Operator, Target } from "./engine/operators/operator.ts";
+export type { Word } from "./engine/operators/word.ts";
 export type { Settled } from "./engine/settle.ts";
 export type { EngineEvent, EngineEventKind, EventListener, Events } from "./engine/events.ts";
 export type { Runtime } from "./engine/runtime.ts";
 export { isLatchkeyError, LatchkeyError } from "./errors.ts";
 export type { ErrorCode, LatchkeyErrorOptions } from "./errors.ts";
 export type { Duration } from "./duration.ts";
+export type { RecordId, Resolution, StoredRecord } from "./machine/record.ts";
 export type {
   Completion,
+  ListedRecord,
   ListQuery,
   Note,
   NotePage,

@@ -10,6 +10,8 @@ import type { Store } from "../stores/store.ts";
 import { begin } from "./begin.ts";
 import type { Admission, BeginContext, Intent } from "./begin.ts";
 import type { Claim } from "./claim.ts";
+import { createOperator } from "./operators/operator.ts";
+import type { Operator } from "./operators/operator.ts";
 import { decodeValue, encodeValue } from "./values/codec.ts";
 import { createEvents } from "./events.ts";
 import type { EventListener, Events } from "./events.ts";
@@ -69,13 +71,13 @@ export interface RunRequest {
   readonly wait?: Duration;
 }
 
-export interface Engine extends Events {
+export interface Engine extends Events, Operator {
   /** Claims the intent and says what to do. Rejects with `key-invalid` before any store call. */
   begin(intent: Intent): Promise<Admission>;
   /**
    * Runs `work` once for its key and returns its value, or the recorded one. Rejects with what
    * `work` throws (the key is released) or a `LatchkeyError`: `in-progress`, `key-reused`,
-   * `outcome-unknown`, `result-omitted`, `store-…`.
+   * `outcome-unknown`, `result-omitted`, `failed`, `store-…`.
    */
   run<T>(request: RunRequest, work: (claim: Claim) => T | Promise<T>): Promise<T>;
   /**
@@ -134,6 +136,7 @@ export function createEngine(options: EngineOptions): Engine {
 
   return {
     ...events,
+    ...createOperator(lent),
     begin: (intent) => begin(lent, intent),
     run,
     close: (withinMs = 10_000) => drain(background, runtime, withinMs),

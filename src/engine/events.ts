@@ -11,6 +11,7 @@ export type EngineEventKind =
   | "waited"
   | "mismatch"
   | "in-doubt"
+  | "resolved"
   | "takeover"
   | "lease-lost"
   | "complete-failed"

@@ -17,6 +17,7 @@ export type ProblemCode =
   | "in-progress"
   | "outcome-unknown"
   | "result-omitted"
+  | "failed"
   | "key-reused"
   | "request-too-large"
   | "store-unavailable";
@@ -61,6 +62,13 @@ const problems: Readonly<Record<ProblemCode, Problem>> = {
     title: "The response for this Idempotency-Key was not kept",
     detail:
       "The operation was executed, but its response could not be recorded. Look the outcome up.",
+    retry: false,
+  },
+  failed: {
+    status: 500,
+    title: "The operation failed",
+    detail:
+      "The first request failed for good and is not executed again. Use a new key to try anew.",
     retry: false,
   },
   "key-reused": {

@@ -58,6 +58,11 @@ export function encodeOmitted(status: number): Uint8Array {
   return encodeEnvelope("omitted", { status });
 }
 
+/** The envelope of a failure that an operator has spoken of without a response. */
+export function encodeFailure(status: number): Uint8Array {
+  return encodeEnvelope("failed", { status });
+}
+
 /** The replay of a recorded result; throws `store-corrupt` when it cannot be read. */
 export function decodeAnswer(
   result: Uint8Array,
@@ -69,11 +74,33 @@ export function decodeAnswer(
   if (status !== undefined && kind === "http") {
     return { status, headers: [...headers, ...policy.replayHeadersOf(facts, status)], body };
   }
-  if (status !== undefined && kind === "omitted") {
-    return policy.problem("result-omitted", { more: { originalStatus: status } });
+  switch (kind) {
+    case "failed":
+      return failure(status, policy, facts);
+    case "http":
+      throw new LatchkeyError(
+        "store-corrupt",
+        "A recorded response has no status. Deploy the version that wrote it, or forget it.",
+      );
+    case "omitted":
+    // Done without a response: an operator's plain word, or a function of the same operation.
+    case "undefined":
+    case "json":
+    case "bytes": {
+      const more = status === undefined ? {} : { originalStatus: status };
+      return policy.problem("result-omitted", { more });
+    }
   }
-  throw new LatchkeyError(
-    "store-corrupt",
-    "The recorded result is not a response. Give functions and routes different operations.",
-  );
+}
+
+// What an operator has called failed, in the dialect of the route; no SDK may retry it (B-116).
+function failure(
+  status: number | undefined,
+  policy: Pick<HttpPolicy, "problem" | "replayHeadersOf">,
+  facts: ReplayFacts,
+): Answer {
+  const answer = policy.problem("failed", status === undefined ? {} : { status });
+  const names = new Set(answer.headers.map(([name]) => name));
+  const more = policy.replayHeadersOf(facts, answer.status).filter(([name]) => !names.has(name));
+  return { ...answer, headers: [...answer.headers, ...more] };
 }

@@ -7,7 +7,7 @@ import { LatchkeyError } from "../../errors.ts";
 
 const version = 1;
 const headOffset = 6;
-const kinds = ["undefined", "json", "bytes", "http", "omitted"] as const;
+const kinds = ["undefined", "json", "bytes", "http", "omitted", "failed"] as const;
 
 export type EnvelopeKind = (typeof kinds)[number];
 export interface Envelope {
@@ -76,7 +76,10 @@ function envelopeOf(value: unknown): Uint8Array {
   return encodeEnvelope("json", undefined, Buffer.from(text, "utf8"));
 }
 
-/** The value of a plain function's envelope; throws `result-omitted` when it could not be kept. */
+/**
+ * The value of a plain function's envelope; throws `result-omitted` when it could not be kept, and
+ * `failed` when an operator has said so.
+ */
 export function decodeValue(bytes: Uint8Array): unknown {
   const { kind, body } = decodeEnvelope(bytes);
   switch (kind) {
@@ -90,6 +93,11 @@ export function decodeValue(bytes: Uint8Array): unknown {
       throw new LatchkeyError(
         "result-omitted",
         "The work is done, but its result was not kept. Look the outcome up; do not send it again.",
+      );
+    case "failed":
+      throw new LatchkeyError(
+        "failed",
+        "This work failed for good and is not run again. Use a new key for a new attempt.",
       );
     case "http":
       throw corrupt();

@@ -1,0 +1,103 @@
+/**
+ * What an operator asks of an engine: to find the record of a key, and to say what became of a
+ * record in doubt. Lists, notes and sweeping are the store's own.
+ */
+import type { OwnerToken, RecordId, StoredRecord } from "../../machine/record.ts";
+import type { BeginContext } from "../begin.ts";
+import { persist } from "../store-call.ts";
+import { checkKey, recordId } from "../values/key.ts";
+import { commandOf } from "./word.ts";
+import type { Word } from "./word.ts";
+
+/** A record by its id, or by what it belongs to; `scope` defaults to `"public"`. */
+export type Target =
+  | string
+  | { readonly operation: string; readonly scope?: string; readonly key: string };
+
+export interface FoundRecord {
+  readonly id: RecordId;
+  readonly record: StoredRecord;
+}
+
+export interface Operator {
+  /**
+   * The record of a key (or id) as it stands; `undefined` when there is none. Rejects with
+   * `key-invalid`, `store-unavailable` or `store-corrupt`.
+   */
+  find(target: Target): Promise<FoundRecord | undefined>;
+  /**
+   * Says what became of a record in doubt, for good: of several at once exactly one is heard.
+   * Resolves to `not-in-doubt`, with nothing written, where there is nothing (or nothing any more)
+   * to say. Rejects with `TypeError` on a word without `by` and `note`, and like `find`.
+   */
+  resolve(target: Target, word: Word): Promise<"resolved" | "not-in-doubt">;
+}
+
+/** The operator's side of an engine. */
+export function createOperator(lent: BeginContext): Operator {
+  const { store, runtime, events, waiting, storeTimeoutMs } = lent;
+
+  function ask<T>(call: () => Promise<T>, onFailure: () => void = () => undefined): Promise<T> {
+    const patience = { limitMs: storeTimeoutMs, patienceMs: storeTimeoutMs };
+    return persist(runtime, { call, onFailure, ...patience });
+  }
+
+  async function find(target: Target): Promise<FoundRecord | undefined> {
+    const id = idOf(target);
+    const record = await ask(() => store.get(id));
+    return record === undefined ? undefined : { id, record };
+  }
+
+  /** Whether the record is in doubt now, also where its owner died and nobody has asked since. */
+  async function isInDoubt({ id, record }: FoundRecord): Promise<boolean> {
+    if (record.state !== "in-progress") return record.state === "in-doubt";
+    if (!record.committed && record.onAbandoned === "takeover") return false;
+    // A claim of the same is how the store judges a lease, by its own clock.
+    const owner = runtime.token() as OwnerToken;
+    const { fingerprint, operation, leaseMs, retentionMs, onAbandoned } = record;
+    const claim = { owner, fingerprint, operation, leaseMs, retentionMs, onAbandoned };
+    const reply = await ask(() => store.claim(id, claim));
+    // The owner gave up meanwhile, and so do we.
+    if (reply.kind === "claimed") await ask(() => store.release(id, owner));
+    return reply.kind === "in-doubt";
+  }
+
+  async function resolve(target: Target, word: Word): Promise<"resolved" | "not-in-doubt"> {
+    const command = commandOf(word, lent.retentionMs);
+    const found = await find(target);
+    if (found === undefined || !(await isInDoubt(found))) return "not-in-doubt";
+    const { id, record } = found;
+    if ((word.attempt ?? record.attempt) !== record.attempt) return "not-in-doubt";
+    let isUnsure = false;
+    const reply = await ask(
+      () => store.resolve(id, command),
+      () => (isUnsure = true),
+    );
+    const isOurs = async () => saysSo(await ask(() => store.get(id)), record, word);
+    // After a lost reply the word may have been heard already.
+    if (reply.kind === "not-in-doubt" && !(isUnsure && (await isOurs()))) return "not-in-doubt";
+    waiting.wake(id);
+    const { operation, attempt } = record;
+    events.emit({ kind: "resolved", operation, attempt });
+    // The word stands; a note that stays is looked at once more.
+    await ask(() => store.dismiss(id)).catch(() => undefined);
+    return "resolved";
+  }
+
+  return { find, resolve };
+}
+
+function saysSo(after: StoredRecord | undefined, before: StoredRecord, word: Word): boolean {
+  const said = after?.resolutions?.slice(before.resolutions?.length ?? 0) ?? [];
+  const { outcome, by, note } = word;
+  return said.some((one) => one.outcome === outcome && one.by === by && one.note === note);
+}
+
+function idOf(target: Target): RecordId {
+  if (typeof target !== "string") {
+    const { operation, scope = "public", key } = target;
+    return recordId(scope, operation, checkKey(key));
+  }
+  if (/^[\w-]{1,100}$/.test(target)) return target as RecordId;
+  throw new TypeError("A record id is a text of letters, digits, - and _, as listings have it.");
+}
