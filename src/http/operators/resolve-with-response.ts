@@ -69,17 +69,16 @@ function statusOf(outcome: ResponseWord["outcome"], given: number | undefined): 
 
 // Framing and what belongs to one exchange is set anew each time; cookies and credentials are
 // never replayed (B-29, B-30).
-const unfit: ReadonlySet<string> = new Set([
-  ...["set-cookie", "authorization", "www-authenticate", "proxy-authenticate", "connection"],
-  ...["keep-alive", "upgrade", "trailer", "transfer-encoding", "content-length", "content-range"],
-  ...["date", "retry-after", "age", "via"],
-]);
+const unfit =
+  /^(?:set-cookie|.*authenticate|.*authorization|content-(?:length|range)|date|retry-after)$/;
+const hopByHop = /^(?:connection|keep-alive|upgrade|trailer|transfer-encoding|age|via)$/;
 
 function linesOf(headers: NonNullable<ResponseWord["headers"]>): HeaderList {
   const lines: HeaderList = isList(headers) ? headers : Object.entries(headers);
   return lines.map(([name, value]) => {
     const lower = name.trim().toLowerCase();
-    if (unfit.has(lower)) throw new TypeError(`The header ${lower} is never replayed.`);
+    if (unfit.test(lower) || hopByHop.test(lower))
+      throw new TypeError(`The header ${lower} is never replayed.`);
     if (!isHeader(lower, value)) {
       throw new TypeError(`The header ${JSON.stringify(lower)} cannot be sent.`);
     }
