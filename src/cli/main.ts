@@ -6,21 +6,29 @@ import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { demoCommand } from "./demo/demo-command.ts";
 import { raceCommand } from "./race/race-command.ts";
+import { attentionCommand } from "./records/attention-command.ts";
+import { recordsCommand } from "./records/records-command.ts";
+import { withIdsApart } from "./records/store-options.ts";
 
 const program = new Command("latchkey")
   .description("Operations that must not happen twice, made safe to retry.")
   .version(version())
   .addCommand(demoCommand())
-  .addCommand(raceCommand());
+  .addCommand(raceCommand())
+  .addCommand(recordsCommand())
+  .addCommand(attentionCommand());
 
-for (const command of [program, ...program.commands]) {
-  // A suggestion would be a second line.
-  command.exitOverride().showSuggestionAfterError(false);
-}
+inOneLine(program);
 try {
-  await program.parseAsync();
+  await program.parseAsync(withIdsApart(process.argv));
 } catch (error) {
   process.exitCode = exitCodeOf(error);
+}
+
+// A mistake is one line; a suggestion would be a second one.
+function inOneLine(command: Command): void {
+  command.exitOverride().showSuggestionAfterError(false);
+  for (const inner of command.commands) inOneLine(inner);
 }
 
 function version(): string {

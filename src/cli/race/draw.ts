@@ -2,22 +2,13 @@
  * Draws a race in the terminal: the time line of one round, then what the endpoint did in words.
  * Colours follow NO_COLOR and the stream; what a lane says is decided in lanes.ts.
  */
-import { styleText } from "node:util";
+import { plainText } from "../terminal.ts";
+import type { Canvas, Style } from "../terminal.ts";
 import type { Check, Outcome, Verdict } from "./judge.ts";
-import { lanesOf, plainText, readableMs } from "./lanes.ts";
+import { lanesOf, readableMs } from "./lanes.ts";
 import type { Lane } from "./lanes.ts";
 import type { RaceSettings, Round } from "./plan.ts";
 import { headlineOf, shownRound, summaryOf } from "./summary.ts";
-
-type Style = Parameters<typeof styleText>[0];
-
-/** Where the drawing goes. */
-export interface Canvas {
-  /** Columns; 40 at least are used. */
-  readonly columns: number;
-  /** Paints text, or returns it as it is. */
-  readonly paint: (style: Style, text: string) => string;
-}
 
 const outcomeStyles: Readonly<Record<Outcome, Style>> = {
   executed: "green",
@@ -38,14 +29,6 @@ const marks: Readonly<Record<Check["answer"], readonly [string, Style]>> = {
   unknown: ["?", "yellow"],
   skipped: ["-", "dim"],
 };
-
-/** The canvas of a stream; 80 columns when it has none. */
-export function canvasOf(stream: NodeJS.WriteStream): Canvas {
-  return {
-    columns: stream.columns ?? 80,
-    paint: (style, text) => styleText(style, text, { stream }),
-  };
-}
 
 /** The whole report, with a line break at its end. */
 export function drawRace(settings: RaceSettings, rounds: readonly Round[], canvas: Canvas): string {

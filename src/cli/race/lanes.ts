@@ -93,8 +93,3 @@ export function readableMs(ms: number): string {
   if (ms < 10) return `${ms.toFixed(1)} ms`;
   return ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(2)} s`;
 }
-
-/** Foreign text on one line: control characters would reach the terminal otherwise. */
-export function plainText(text: string): string {
-  return text.replace(/[\p{Cc}\p{Cf}]/gu, "?");
-}

@@ -3,7 +3,8 @@
  */
 import { writeFileSync } from "node:fs";
 import { Command } from "commander";
-import { canvasOf, drawRace } from "./draw.ts";
+import { canvasOf } from "../terminal.ts";
+import { drawRace } from "./draw.ts";
 import { raceHtml } from "./html.ts";
 import type { Verdict } from "./judge.ts";
 import { race } from "./plan.ts";

@@ -31,9 +31,11 @@ interface Final extends Signed {
 export type Word =
   | (Signed & { readonly outcome: "not-executed" })
   | (Final & { readonly outcome: "completed"; readonly value?: unknown })
-  | (Final & { readonly outcome: "failed" })
-  /** For what wraps the engine: a recorded result, as `latchkey/operators` makes of a response. */
-  | (Final & { readonly outcome: "completed" | "failed"; readonly result: Uint8Array });
+  | (Final & {
+      readonly outcome: "completed" | "failed";
+      /** For what wraps the engine: a recorded result, as `latchkey/operators` makes it. */
+      readonly result?: Uint8Array;
+    });
 
 /** What the store is told. Throws `TypeError` on a word that is not whole. */
 export function commandOf(word: Word, retentionMs: number): Omit<ResolveCommand, "kind"> {
@@ -55,9 +57,7 @@ export function commandOf(word: Word, retentionMs: number): Omit<ResolveCommand,
 }
 
 function resultOf(word: Exclude<Word, { readonly outcome: "not-executed" }>): Uint8Array {
-  if ("result" in word) {
-    return checkResult(word.result);
-  }
+  if ("result" in word && word.result !== undefined) return checkResult(word.result);
   if (word.outcome === "failed") {
     if ("value" in word) throw new TypeError("What failed has no value.");
     return encodeEnvelope("failed", undefined);
