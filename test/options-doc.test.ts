@@ -34,5 +34,15 @@ it("has an anchor for every problem code (B-117)", () => {
     ) as { type: string };
     expect(type.endsWith(`#${code}`)).toBe(true);
   }
-  expect(anchors).toHaveLength(8);
+  expect(anchors).toHaveLength(9);
+});
+
+it("says what every event means", () => {
+  const source = readFileSync(new URL("../src/engine/events.ts", import.meta.url), "utf8");
+  const union = /EngineEventKind =([^;]*);/.exec(source)?.[1] ?? "";
+  const kinds = [...union.matchAll(/"([a-z-]+)"/g)].map(([, kind]) => kind);
+  const table = page("operating.md").split("## Events")[1] ?? "";
+  const rows = [...table.matchAll(/^\| `([a-z-]+)` \| \S.* \| \S.* \|$/gm)];
+  expect(new Set(rows.map(([, kind]) => kind))).toEqual(new Set(kinds));
+  expect(kinds.length).toBeGreaterThan(10);
 });

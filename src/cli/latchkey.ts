@@ -5,5 +5,6 @@ if (major < 22 || (major === 22 && minor < 13)) {
   process.stderr.write(`latchkey needs Node 22.13 or newer; this is ${process.versions.node}.\n`);
   process.exitCode = 2;
 } else {
-  await import("./main.ts");
+  const { main } = await import("./main.ts");
+  await main(process.argv);
 }

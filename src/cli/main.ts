@@ -10,19 +10,21 @@ import { attentionCommand } from "./records/attention-command.ts";
 import { recordsCommand } from "./records/records-command.ts";
 import { withIdsApart } from "./records/store-options.ts";
 
-const program = new Command("latchkey")
-  .description("Operations that must not happen twice, made safe to retry.")
-  .version(version())
-  .addCommand(demoCommand())
-  .addCommand(raceCommand())
-  .addCommand(recordsCommand())
-  .addCommand(attentionCommand());
-
-inOneLine(program);
-try {
-  await program.parseAsync(withIdsApart(process.argv));
-} catch (error) {
-  process.exitCode = exitCodeOf(error);
+/** Runs one command line, `process.argv` as it stands; sets the exit code. Never rejects. */
+export async function main(args: readonly string[]): Promise<void> {
+  const program = new Command("latchkey")
+    .description("Operations that must not happen twice, made safe to retry.")
+    .version(version())
+    .addCommand(demoCommand())
+    .addCommand(raceCommand())
+    .addCommand(recordsCommand())
+    .addCommand(attentionCommand());
+  inOneLine(program);
+  try {
+    await program.parseAsync(withIdsApart(args));
+  } catch (error) {
+    process.exitCode = exitCodeOf(error);
+  }
 }
 
 // A mistake is one line; a suggestion would be a second one.

@@ -104,7 +104,9 @@ describe.each(stores)("a note on %s", (_name, open) => {
     await elapse(() => close.isOver);
     expect(await reasons()).toEqual(["result-not-recorded"]);
   });
+});
 
+describe.each(stores)("a note on %s", (_name, open) => {
   it("tells of an owner that ran on while another took over (B-83)", async () => {
     const { engine, other, setDown, advance, elapse, kinds, reasons } = await setUp(open);
     const ending = Promise.withResolvers<string>();

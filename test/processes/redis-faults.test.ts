@@ -6,6 +6,7 @@ import { Redis } from "ioredis";
 import { afterEach, describe, expect, it } from "vitest";
 import { idempotent } from "../../src/adapters/node.ts";
 import { createEngine } from "../../src/engine/engine.ts";
+import type { HttpOptions } from "../../src/http/policy.ts";
 import { redisStore } from "../../src/stores/redis/redis-store.ts";
 import { until } from "../support/poll.ts";
 import { startRedis } from "../support/redis-server.ts";
@@ -17,21 +18,26 @@ afterEach(async () => {
 });
 
 /** A counting server behind a fault proxy; `during` runs inside the handler. */
-async function serve(during: (faults: Faults) => unknown = () => undefined) {
+async function serve(
+  during: (faults: Faults) => unknown = () => undefined,
+  options: Partial<HttpOptions<unknown>> = {},
+) {
   const redis = await startRedis();
   const proxy = await startProxy(redis.port);
   const client = new Redis(proxy.port, "127.0.0.1", { maxRetriesPerRequest: 0 });
   client.on("error", () => undefined);
   const events: string[] = [];
+  const store = redisStore(client);
   const engine = createEngine({
-    store: redisStore(client),
+    store,
     lease: "5s",
     storeTimeout: "500ms",
     onEvent: (event) => void events.push(event.kind),
   });
   const faults = { redis, proxy };
   let runs = 0;
-  const guarded = idempotent(engine, { scope: "public", operation: "POST /r" }, async (_, res) => {
+  const settings = { scope: "public", operation: "POST /r", ...options } as const;
+  const guarded = idempotent(engine, settings, async (_, res) => {
     runs += 1;
     const receipt = `run ${runs}`;
     await during(faults);
@@ -52,7 +58,7 @@ async function serve(during: (faults: Faults) => unknown = () => undefined) {
     const headers = { "idempotency-key": "k" };
     return fetch(`http://127.0.0.1:${port}/r`, { method: "POST", headers });
   };
-  return { ...faults, events, post, runs: () => runs };
+  return { ...faults, store, engine, events, post, runs: () => runs };
 }
 type Faults = {
   readonly redis: Awaited<ReturnType<typeof startRedis>>;
@@ -72,6 +78,23 @@ describe("a server whose Redis", () => {
     expect(events).toEqual(["store-unavailable"]);
     await redis.restart();
     await until(async () => (await post()).status === 200 || undefined);
+    expect(runs()).toBe(1);
+  });
+
+  it("is stopped on an open route: it runs, and is noted once Redis is back (B-94)", async () => {
+    const { redis, post, runs, events, engine, store } = await serve(undefined, {
+      onStoreError: "open",
+    });
+    await redis.kill();
+    const response = await post();
+    expect([response.status, await response.text()]).toEqual([200, "run 1"]);
+    expect(response.headers.get("idempotency-status")).toBe("bypassed");
+    expect(events).toEqual(["store-unavailable", "bypassed"]);
+    const closed = engine.close(15_000);
+    await redis.restart();
+    await closed;
+    const { notes } = await store.attention();
+    expect(notes).toMatchObject([{ reason: "bypassed", operation: "POST /r" }]);
     expect(runs()).toBe(1);
   });
 
