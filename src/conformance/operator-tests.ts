@@ -57,6 +57,27 @@ export const operatorTests: Readonly<Record<string, StoreTest>> = {
       ],
     );
   },
+  "tells a late owner that an operator has spoken for it": async ({ store }, id) => {
+    const word = { by: "ops", note: "n" } as const;
+    const late = { owner: a, result: two, retentionMs };
+    for (const kind of ["completed", "failed"] as const) {
+      const name = `${id}-${kind}` as RecordId;
+      await store.claim(name, claimBy(a));
+      await doubt(store, name, a);
+      await store.resolve(name, { ...word, outcome: { kind, result: one, retentionMs } });
+      deepStrictEqual(await store.complete(name, late), { kind: "lease-lost" });
+      const kept = await store.get(name);
+      ok(kept?.state === "completed");
+      deepStrictEqual(kept.result, one);
+    }
+    await store.claim(id, claimBy(a));
+    await doubt(store, id, a);
+    await store.resolve(id, { ...word, outcome: { kind: "not-executed" } });
+    await store.claim(id, claimBy(b));
+    const own = { ...late, owner: b };
+    deepStrictEqual(await store.complete(id, own), recorded);
+    deepStrictEqual(await store.complete(id, own), recorded);
+  },
   "lists the records of a state page by page, without their bytes": async ({ store }, id) => {
     const ids = Array.from({ length: 5 }, (_, index) => `${id}-${index}` as RecordId);
     for (const name of ids) {

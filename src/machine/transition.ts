@@ -168,8 +168,11 @@ function complete(
   nowMs: number,
 ): Step<ReplyTo["complete"]> {
   if (record?.owner !== command.owner || record.state === "released") return lost(record);
-  // The same owner asks again after a lost reply: the first result stands (S-14).
-  if (record.state === "completed") return stay(record, { kind: "recorded" });
+  // The same owner asks again after a lost reply: the first result stands (S-14). An operator's is
+  // not its own: an owner that comes late must learn that what it did is not what retries are told.
+  if (record.state === "completed") {
+    return isSpokenFor(record) ? lost(record) : stay(record, { kind: "recorded" });
+  }
   // A late owner heals its own doubt, and a lapsed lease that nobody took over is still its own
   // (B-85).
   const next: StoredRecord = {
@@ -180,6 +183,12 @@ function complete(
     result: command.result,
   };
   return { next, reply: { kind: "recorded" } };
+}
+
+// Of a completed record: its result is an operator's word.
+function isSpokenFor({ resolutions }: StoredRecord): boolean {
+  const outcome = resolutions?.at(-1)?.outcome;
+  return outcome === "completed" || outcome === "failed";
 }
 
 function release(record: Before, command: ReleaseCommand, nowMs: number): Step<ReplyTo["release"]> {

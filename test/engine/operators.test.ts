@@ -187,6 +187,24 @@ describe.each(stores)("a record in doubt on %s", (_name, open) => {
   });
 });
 
+describe.each(stores)("an owner that comes late on %s", (_name, open) => {
+  it.each(["completed", "failed"] as const)(
+    "is told that an operator has said %s, and so is whoever looks after it",
+    async (said) => {
+      const { engine, cutOff, advance, store } = await setUp(open);
+      const { outcome, end } = await abandon(cutOff);
+      await advance(1000);
+      expect(await engine.resolve(target, { outcome: said, ...signed })).toBe("resolved");
+      const before = await engine.find(target);
+      end("late receipt");
+      expect(await outcome).toBe("late receipt"); // its own caller gets the truth
+      await cutOff.close();
+      expect((await store.attention()).notes).toMatchObject([{ reason: "lease-lost" }]);
+      expect(await engine.find(target)).toEqual(before);
+    },
+  );
+});
+
 describe.each(stores)("an operator's word on %s", (_name, open) => {
   it("is heard though nobody has asked since the owner died", async () => {
     const { engine, cutOff, clock, store } = await setUp(open);
