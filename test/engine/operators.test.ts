@@ -281,6 +281,29 @@ describe("an operator's word", () => {
     expect(await again).toBe("not-in-doubt");
   });
 
+  it("takes no claim along from an owner that gives up just then", async () => {
+    const { store, engine, runtime } = await setUp(memorySubject);
+    const started = Promise.withResolvers<void>();
+    const ending = Promise.withResolvers<never>();
+    const patient = createEngine({ store, runtime, lease: "1s", onAbandoned: "in-doubt" });
+    const outcome = patient.run(request, () => {
+      started.resolve();
+      return ending.promise;
+    });
+    await started.promise;
+    const get: Store["get"] = async (id) => {
+      const record = await store.get(id);
+      ending.reject(new Error("gave up"));
+      await expect(outcome).rejects.toThrow("gave up");
+      return record;
+    };
+    const operators = createEngine({ store: { ...store, get }, runtime });
+    const word = { outcome: "failed", ...signed } as const;
+    expect(await operators.resolve(target, word)).toBe("not-in-doubt");
+    expect((await engine.find(target))?.record).toMatchObject({ state: "released" });
+    expect(await engine.run(request, () => "executed")).toBe("executed");
+  });
+
   it.each([
     [/by must be a text of 1 to 200/, { by: "" }],
     [/by must be/, { by: "x".repeat(201) }],
