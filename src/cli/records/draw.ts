@@ -23,7 +23,7 @@ const styles: Readonly<Record<Standing, Style>> = {
 };
 
 /** The standing of a record by this machine's clock. */
-export function standingOf(record: ListedRecord, nowMs = Date.now()): Standing {
+export function standingOf(record: ListedRecord, nowMs: number = Date.now()): Standing {
   const isSilent = record.state === "in-progress" && record.leaseEndsAtMs <= nowMs;
   return isSilent ? "lease-ended" : record.state;
 }

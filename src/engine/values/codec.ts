@@ -63,7 +63,7 @@ function parseHead(bytes: Buffer): unknown {
  * The envelope of a plain function's value; a value that JSON cannot say, or that takes more than
  * `mostBytes`, is omitted rather than run again.
  */
-export function encodeValue(value: unknown, mostBytes = Infinity): Uint8Array {
+export function encodeValue(value: unknown, mostBytes: number = Infinity): Uint8Array {
   const envelope = envelopeOf(value);
   return envelope.length > mostBytes ? encodeEnvelope("omitted", { reason: "size" }) : envelope;
 }
