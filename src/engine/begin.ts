@@ -3,11 +3,12 @@
  * the caller wants to, and frees the ghost of a claim that nobody knows the fate of.
  */
 import { isLatchkeyError } from "../errors.ts";
-import type { LatchkeyError } from "../errors.ts";
+import type { ErrorCode, LatchkeyError } from "../errors.ts";
 import type { ClaimReply, Fingerprint, OnAbandoned, OwnerToken } from "../machine/record.ts";
 import { holdClaim, note } from "./claim.ts";
 import type { Claim, ClaimContext } from "./claim.ts";
-import { checkKey, recordId } from "./values/key.ts";
+import { openedReply } from "./results/result-codec.ts";
+import { checkKey } from "./values/key.ts";
 import { persist } from "./store-call.ts";
 import type { Waiting } from "./waiting.ts";
 
@@ -39,7 +40,10 @@ export type Admission =
     };
 
 /** What an engine lends to each of its intents. */
-export interface BeginContext extends Omit<ClaimContext, "id" | "owner" | "operation"> {
+export interface BeginContext extends Omit<
+  ClaimContext,
+  "id" | "fingerprint" | "owner" | "operation"
+> {
   readonly onAbandoned: OnAbandoned;
   readonly waiting: Waiting;
   /** How often a waiter asks for an owner elsewhere, in ms. */
@@ -48,13 +52,14 @@ export interface BeginContext extends Omit<ClaimContext, "id" | "owner" | "opera
 
 /** Claims, or waits and claims again; rejects with `key-invalid` before any store call. */
 export async function begin(lent: BeginContext, intent: Intent): Promise<Admission> {
-  const { runtime, waiting, events } = lent;
+  const { runtime, waiting, events, names } = lent;
   const { operation, scope, key, waitMs = 0, signal } = intent;
-  const id = recordId(scope, operation, checkKey(key));
+  const id = names.recordId(scope, operation, checkKey(key));
+  const fingerprint = names.fingerprint(intent.fingerprint);
   const untilMs = runtime.nowMs() + waitMs;
   let waited = false;
   for (;;) {
-    const reply = await claim(lent, { ...intent, id });
+    const reply = await claim(lent, { ...intent, id, fingerprint });
     const leftMs = untilMs - runtime.nowMs();
     if (reply.kind !== "in-progress" || leftMs <= 0 || signal?.aborted === true) {
       return told(lent, { ...intent, reply, waited });
@@ -81,16 +86,21 @@ async function claim(
   const { id, operation, fingerprint } = intent;
   const owner = runtime.token() as OwnerToken;
   const { leaseMs = lent.leaseMs, retentionMs = lent.retentionMs } = intent;
-  const context: ClaimContext = { ...lent, id, owner, operation, leaseMs, retentionMs };
   const { onAbandoned = lent.onAbandoned } = intent;
   const command = { owner, fingerprint, operation, leaseMs, retentionMs, onAbandoned };
+  const context: ClaimContext = { ...lent, ...command, id };
   const patience = { limitMs: storeTimeoutMs, patienceMs: storeTimeoutMs };
+  let claimed = false;
   try {
     const reply = await persist(runtime, { call: () => store.claim(id, command), ...patience });
-    return reply.kind === "claimed" ? { ...reply, claim: holdClaim(context, reply) } : reply;
+    claimed = reply.kind === "claimed";
+    const opened = openedReply(reply, context);
+    return opened.kind === "claimed" ? { ...opened, claim: holdClaim(context, opened) } : opened;
   } catch (error) {
-    if (isUnavailable(error)) releaseGhost(context);
-    events.emit({ kind: "store-unavailable", operation, cause: error });
+    // Unknown whether it was applied, or known: a claim of steps that cannot be read is no use.
+    if (claimed || hasCode(error, "store-unavailable")) releaseGhost(context);
+    const kind = hasCode(error, "store-corrupt") ? "store-corrupt" : "store-unavailable";
+    events.emit({ kind, operation, cause: error });
     const bypass = (): void => {
       events.emit({ kind: "bypassed", operation, cause: error });
       note(context, "bypassed");
@@ -127,9 +137,10 @@ function told({ events, pace }: BeginContext, { reply, operation }: Told): Admis
   }
 }
 
-// Only then is it unknown whether the claim was applied; every other refusal wrote nothing.
-function isUnavailable(error: unknown): boolean {
-  return isLatchkeyError(error) && error.code === "store-unavailable";
+// Only of an unavailable store is it unknown whether the claim was applied; every other refusal
+// wrote nothing.
+function hasCode(error: unknown, code: ErrorCode): boolean {
+  return isLatchkeyError(error) && error.code === code;
 }
 
 // A claim that timed out may have been applied: unreleased it would block the key for a lease.

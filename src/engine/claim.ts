@@ -7,6 +7,7 @@ import { LatchkeyError } from "../errors.ts";
 import type {
   ClaimReply,
   CommitReply,
+  Fingerprint,
   OwnerToken,
   RecordId,
   StepReply,
@@ -15,14 +16,15 @@ import type { NoteReason, Store } from "../stores/store.ts";
 import type { EngineEventKind, Events } from "./events.ts";
 import { startHeartbeat } from "./heartbeat.ts";
 import type { Heartbeat } from "./heartbeat.ts";
-import { derivedKey } from "./values/key.ts";
 import type { Pace } from "./pace.ts";
+import type { ResultCodec } from "./results/result-codec.ts";
 import type { Runtime } from "./runtime.ts";
 import { createSettler } from "./settle.ts";
 import type { Settled } from "./settle.ts";
 import { createSteps } from "./steps.ts";
 import type { Step } from "./steps.ts";
 import { persist } from "./store-call.ts";
+import type { Names } from "./values/key.ts";
 import type { Waiting } from "./waiting.ts";
 
 export interface Claim {
@@ -76,7 +78,10 @@ export interface ClaimContext {
   readonly events: Events;
   readonly pace: Pace;
   readonly waiting: Waiting;
+  readonly names: Names;
+  readonly results: ResultCodec;
   readonly id: RecordId;
+  readonly fingerprint: Fingerprint;
   readonly owner: OwnerToken;
   readonly operation: string;
   readonly leaseMs: number;
@@ -91,11 +96,13 @@ export function holdClaim(
   context: ClaimContext,
   granted: Extract<ClaimReply, { readonly kind: "claimed" }>,
 ): Claim {
-  const { store, runtime, id, owner, operation, leaseMs, storeTimeoutMs } = context;
+  const { store, runtime, id, fingerprint, owner, operation, leaseMs, storeTimeoutMs } = context;
   const { fence, attempt, takeover, steps } = granted;
   const lease = holdLease(context, attempt);
   const settle = settlerOf(context, attempt, lease);
-  const deriveKey = (name: string): string => derivedKey(id, name);
+  const deriveKey = (name: string): string => context.names.derivedKey(id, name);
+  const seal = (bytes: Uint8Array, ...part: readonly string[]): Uint8Array =>
+    context.results.seal(bytes, { id, fingerprint, part });
 
   async function guarded(call: () => Promise<CommitReply | StepReply>): Promise<void> {
     const patience = { limitMs: storeTimeoutMs, patienceMs: storeTimeoutMs, attempts: 3 };
@@ -117,11 +124,14 @@ export function holdClaim(
     step: createSteps({
       finished: steps,
       deriveKey,
-      record: (name, result) => guarded(() => store.step(id, { owner, name, result })),
+      record: (name, result) =>
+        guarded(async () => store.step(id, { owner, name, result: seal(result, "step", name) })),
     }),
     commit: () => guarded(() => store.commit(id, owner)),
     complete: (result, retentionMs = context.retentionMs) =>
-      settle(() => store.complete(id, { owner, result, retentionMs })),
+      settle(async () =>
+        store.complete(id, { owner, result: seal(result, "result"), retentionMs }),
+      ),
     release: () => settle(() => store.release(id, owner)),
   };
 }

@@ -4,7 +4,6 @@
  */
 import { durationMs } from "../duration.ts";
 import type { Duration } from "../duration.ts";
-import { LatchkeyError } from "../errors.ts";
 import type { OnAbandoned } from "../machine/record.ts";
 import type { Store } from "../stores/store.ts";
 import { begin } from "./begin.ts";
@@ -12,11 +11,14 @@ import type { Admission, BeginContext, Intent } from "./begin.ts";
 import type { Claim } from "./claim.ts";
 import { createOperator } from "./operators/operator.ts";
 import type { Operator } from "./operators/operator.ts";
-import { decodeValue, encodeValue } from "./values/codec.ts";
+import { codecOf } from "./results/result-codec.ts";
+import type { ResultCodec } from "./results/result-codec.ts";
+import { namesOf } from "./values/key.ts";
 import { createEvents } from "./events.ts";
 import type { EventListener, Events } from "./events.ts";
-import { fingerprintOf } from "./values/fingerprint.ts";
 import { createPace } from "./pace.ts";
+import { run } from "./plain/run.ts";
+import type { RunRequest } from "./plain/run.ts";
 import { systemRuntime } from "./runtime.ts";
 import type { Runtime } from "./runtime.ts";
 import { createWaiting, waitingDefaults } from "./waiting.ts";
@@ -39,6 +41,11 @@ export const engineDefaults: Readonly<{
   onAbandoned: "takeover",
 });
 
+/** The names of all options of an engine. */
+export const engineOptionNames: ReadonlySet<string> = new Set(
+  ["store", "results", "secret", "onEvent", "runtime"].concat(Object.keys(engineDefaults)),
+);
+
 export interface EngineOptions {
   readonly store: Store;
   /**
@@ -52,23 +59,21 @@ export interface EngineOptions {
   readonly storeTimeout?: Duration;
   /** What happens when an uncommitted owner's lease ends. Default `"takeover"`. */
   readonly onAbandoned?: OnAbandoned;
+  /**
+   * How results are stored: codecs of `latchkey/results`, e.g. `[compressed(), encrypted(…)]`, in
+   * the order in which they are applied. Default none: as they are.
+   */
+  readonly results?: readonly ResultCodec[];
+  /**
+   * At least 32 bytes that make record ids and fingerprints of HMAC-SHA-256 instead of SHA-256:
+   * who reads the store cannot try out keys. Another secret is another key space, where every
+   * retry executes. Default none.
+   */
+  readonly secret?: string | Uint8Array;
   /** Told of every outcome. */
   readonly onEvent?: EventListener;
   /** Clock, randomness and timers; for tests. */
   readonly runtime?: Runtime;
-}
-
-export interface RunRequest {
-  readonly operation: string;
-  readonly key: string;
-  /** Whose key it is. Default `"public"`: one key space for all. */
-  readonly scope?: string;
-  /**
-   * What the key is bound to: the same key with another input is refused. JSON, bytes, or nothing.
-   */
-  readonly input?: unknown;
-  /** How long to wait for an owner that is at work. Default: refuse at once with `in-progress`. */
-  readonly wait?: Duration;
 }
 
 export interface Engine extends Events, Operator {
@@ -79,7 +84,7 @@ export interface Engine extends Events, Operator {
    * `work` throws (the key is released) or a `LatchkeyError`: `in-progress`, `key-reused`,
    * `outcome-unknown`, `result-omitted`, `failed`, `store-…`.
    */
-  run<T>(request: RunRequest, work: (claim: Claim) => T | Promise<T>): Promise<T>;
+  run<T>(request: RunRequest<T>, work: (claim: Claim) => T | Promise<T>): Promise<T>;
   /**
    * Waits for running claims and background writes, at most `withinMs` (default 10 000). The store
    * stays open.
@@ -95,6 +100,11 @@ export function createEngine(options: EngineOptions): Engine {
     );
   }
   const { store, runtime = systemRuntime } = options;
+  for (const name of Object.keys(options)) {
+    if (!engineOptionNames.has(name)) {
+      throw new TypeError(`createEngine does not know the option "${name}".`);
+    }
+  }
   const leaseMs = durationMs(options.lease ?? engineDefaults.lease, "lease", 100);
   const retentionMs = durationMs(options.retention ?? engineDefaults.retention, "retention");
   const storeTimeoutMs = durationMs(
@@ -114,6 +124,8 @@ export function createEngine(options: EngineOptions): Engine {
     store,
     runtime,
     events,
+    names: namesOf(options.secret),
+    results: codecOf(options.results ?? []),
     pace: createPace(),
     waiting: createWaiting(runtime, waitingDefaults),
     leaseMs,
@@ -124,21 +136,11 @@ export function createEngine(options: EngineOptions): Engine {
     track,
   };
 
-  async function run<T>(request: RunRequest, work: (claim: Claim) => T | Promise<T>): Promise<T> {
-    const { operation, key, scope = "public", input, wait } = request;
-    const fingerprint = fingerprintOf([], contentOf(input));
-    const waitMs = wait === undefined ? 0 : durationMs(wait, "wait", 0);
-    const admitted = await begin(lent, { operation, scope, key, fingerprint, waitMs });
-    if (admitted.kind === "completed") return decodeValue(admitted.result) as T;
-    if (admitted.kind !== "execute") throw refusal(admitted);
-    return execute(admitted.claim, work);
-  }
-
   return {
     ...events,
     ...createOperator(lent),
     begin: (intent) => begin(lent, intent),
-    run,
+    run: (request, work) => run(lent, request, work),
     close: (withinMs = 10_000) => drain(background, runtime, withinMs),
   };
 }
@@ -157,46 +159,6 @@ async function drain(
     });
     await Promise.race([Promise.allSettled(background), timeout]);
     cancel();
-  }
-}
-
-async function execute<T>(claim: Claim, work: (claim: Claim) => T | Promise<T>): Promise<T> {
-  let value: T;
-  try {
-    value = await work(claim);
-  } catch (error) {
-    await claim.release();
-    throw error;
-  }
-  await claim.complete(encodeValue(value));
-  return value;
-}
-
-function contentOf(input: unknown): Parameters<typeof fingerprintOf>[1] {
-  if (input === undefined) return { kind: "none" };
-  if (input instanceof Uint8Array) return { kind: "bytes", bytes: input };
-  return { kind: "json", value: input };
-}
-
-function refusal(admitted: Exclude<Admission, { kind: "execute" | "completed" }>): LatchkeyError {
-  switch (admitted.kind) {
-    case "in-progress": {
-      const { retryAfterMs } = admitted;
-      const message = "A request is outstanding for this idempotency key. Retry a little later.";
-      return new LatchkeyError("in-progress", message, { retryAfterMs });
-    }
-    case "mismatch":
-      return new LatchkeyError(
-        "key-reused",
-        "This idempotency key was used with another input. Use a new key for a new intent.",
-      );
-    case "in-doubt":
-      return new LatchkeyError(
-        "outcome-unknown",
-        "Whether this was executed is unknown. Have an operator resolve it; do not send it again.",
-      );
-    case "unavailable":
-      return admitted.error;
   }
 }
 

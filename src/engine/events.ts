@@ -16,6 +16,8 @@ export type EngineEventKind =
   | "lease-lost"
   | "complete-failed"
   | "store-unavailable"
+  | "store-corrupt"
+  | "redact-failed"
   | "bypassed"
   | "key-missing"
   | "key-invalid";

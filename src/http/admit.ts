@@ -6,9 +6,10 @@
 import { isLatchkeyError } from "../errors.ts";
 import type { Admission } from "../engine/begin.ts";
 import type { Engine } from "../engine/engine.ts";
+import type { Events } from "../engine/events.ts";
 import type { Content } from "../engine/values/fingerprint.ts";
 import type { Answer, HeaderList } from "./answer.ts";
-import { acceptable } from "./encoding.ts";
+import { acceptable } from "./recording/encoding.ts";
 import { executionOf } from "./execution.ts";
 import type { Execution } from "./execution.ts";
 import { checkedKey, readKeyHeader } from "./key-header.ts";
@@ -94,13 +95,21 @@ async function admitKeyed(
   const intent = { operation, scope, key, fingerprint, waitMs, ...overrides(policy, signal) };
   const admission = await engine.begin(intent);
   if (admission.kind === "execute") {
-    return { kind: "execute", execution: executionOf(admission.claim, policy, { key, scope }) };
+    const facts = { key, scope, events: engine };
+    return { kind: "execute", execution: executionOf(admission.claim, policy, facts) };
   }
-  if (admission.kind === "unavailable" && policy.open) {
+  if (admission.kind === "unavailable" && policy.open && !isCorrupt(admission.error)) {
     admission.bypass();
     return { kind: "bypass", headers: [["idempotency-status", "bypassed"]] };
   }
-  return refuse(acceptable(answerFor(admission, policy, key), header("accept-encoding")));
+  const answer = answerFor(admission, policy, { key, operation, events: engine });
+  return refuse(acceptable(answer, header("accept-encoding")));
+}
+
+// What was recorded is there, only not to be read: an open route is open to a store that is down,
+// not to a second execution (B-97).
+function isCorrupt(error: unknown): boolean {
+  return isLatchkeyError(error) && error.code === "store-corrupt";
 }
 
 function refuse(answer: Answer): HttpAdmission {
@@ -131,11 +140,11 @@ function waitMsOf(prefer: readonly string[], allowedMs: number): number {
 function answerFor(
   admission: Exclude<Admission, { kind: "execute" }>,
   policy: HttpPolicy,
-  key: string,
+  asked: Asked,
 ): Answer {
   switch (admission.kind) {
     case "completed":
-      return replay(admission, policy, key);
+      return replay(admission, policy, asked);
     case "in-progress":
       return policy.problem("in-progress", { retryAfterMs: admission.retryAfterMs });
     case "mismatch":
@@ -143,22 +152,34 @@ function answerFor(
     case "in-doubt":
       return policy.problem("outcome-unknown");
     case "unavailable":
-      return policy.problem("store-unavailable");
+      return isCorrupt(admission.error) ? unreadable(policy) : policy.problem("store-unavailable");
   }
+}
+
+interface Asked {
+  readonly key: string;
+  readonly operation: string;
+  readonly events: Events;
 }
 
 // A result nobody can read is locked, never free, and never a raw 500 (B-97).
 function replay(
   completed: Extract<Admission, { kind: "completed" }>,
   policy: HttpPolicy,
-  key: string,
+  { key, operation, events }: Asked,
 ): Answer {
   try {
     return decodeAnswer(completed.result, policy, { ...completed, key });
   } catch (error) {
-    if (isLatchkeyError(error)) return policy.problem("store-unavailable");
-    throw error;
+    if (!isCorrupt(error)) throw error;
+    events.emit({ kind: "store-corrupt", operation, cause: error });
+    return unreadable(policy);
   }
+}
+
+function unreadable(policy: HttpPolicy): Answer {
+  const detail = "What was recorded for this key cannot be read now. Nothing was executed again.";
+  return policy.problem("store-unavailable", { detail });
 }
 
 // A scope function that yields nothing, or throws, refuses the request: never a scope shared by all

@@ -5,10 +5,12 @@
 import { durationMs } from "../duration.ts";
 import type { Duration } from "../duration.ts";
 import type { Claim } from "../engine/claim.ts";
+import type { Events } from "../engine/events.ts";
 import type { HeaderList } from "./answer.ts";
 import type { HttpPolicy } from "./policy.ts";
-import { encodeAnswer, encodeOmitted } from "./recorded.ts";
+import { encodeOmitted } from "./recorded.ts";
 import type { Captured } from "./recorded.ts";
+import { recordedBytes } from "./recording/redact.ts";
 
 /** What a handler can ask of its own execution, and say about its own response. */
 export interface Idempotency {
@@ -49,11 +51,17 @@ export interface Execution {
   readonly release: () => Promise<void>;
 }
 
+interface ExecutionFacts {
+  readonly key: string;
+  readonly scope: string;
+  readonly events: Events;
+}
+
 /** The execution of a claim under a policy. */
 export function executionOf(
   claim: Claim,
   policy: HttpPolicy,
-  { key, scope }: { readonly key: string; readonly scope: string },
+  { key, scope, events }: ExecutionFacts,
 ): Execution {
   let isRecorded = policy.record;
   let { retentionMs } = claim;
@@ -81,7 +89,7 @@ export function executionOf(
       else if (body === undefined) await claim.complete(encodeOmitted(status), retentionMs);
       else {
         const answer = { status, headers, body };
-        await claim.complete(encodeAnswer(answer, policy.replayHeaders), retentionMs);
+        await claim.complete(recordedBytes(answer, policy, { events, claim }), retentionMs);
       }
     },
     release: async () => void (await claim.release()),

@@ -9,6 +9,7 @@ import { problemAnswer } from "./answer.ts";
 import type { Answer, HeaderList, ProblemCode, ProblemOptions } from "./answer.ts";
 import { markerHeaders } from "./headers.ts";
 import { isOutcome } from "./recorded.ts";
+import type { Redact } from "./recording/redact.ts";
 import { stripeAnswer, stripeDefaults } from "./stripe.ts";
 
 export interface HttpOptions<Req> {
@@ -49,6 +50,12 @@ export interface HttpOptions<Req> {
   readonly record?: "outcomes" | "all" | ((status: number) => boolean);
   /** Further response headers to record and replay, beside the allow-list. Default none. */
   readonly replayHeaders?: readonly string[];
+  /**
+   * What is recorded instead of a response, e.g. without a card number: the first client gets the
+   * original, replays what this returned. When it throws, the response is omitted. Default: the
+   * response as it is.
+   */
+  readonly redact?: Redact;
   /** Headers that mark a replay. Default `["Idempotency-Replayed"]`. */
   readonly replayMarkers?: readonly string[];
   /** `"stripe"` speaks Stripe's dialect: its error envelope, statuses, markers and stored 500s. */
@@ -76,7 +83,7 @@ export interface FingerprintOptions {
   readonly ignoreFields?: readonly string[];
 }
 
-type Given = Omit<HttpOptions<never>, "scope" | "operation" | "key" | "compat">;
+type Given = Omit<HttpOptions<never>, "scope" | "operation" | "key" | "compat" | "redact">;
 
 /** Every shared option and its default; an option without one is the engine's or off. */
 export const httpDefaults: Readonly<Required<Omit<Given, "onAbandoned" | "lease" | "retention">>> =
@@ -96,8 +103,13 @@ export const httpDefaults: Readonly<Required<Omit<Given, "onAbandoned" | "lease"
     maxRecordedBytes: 1_048_576,
     maxRequestBytes: 1_048_576,
   });
-const withoutDefault = ["scope", "operation", "key", "compat", "onAbandoned", "lease", "retention"];
-const known: ReadonlySet<string> = new Set([...Object.keys(httpDefaults), ...withoutDefault]);
+
+/** The names of all options of a route. */
+export const httpOptionNames: ReadonlySet<string> = new Set(
+  ["scope", "operation", "key", "compat", "redact", "onAbandoned", "lease", "retention"].concat(
+    Object.keys(httpDefaults),
+  ),
+);
 
 /** The options of one route, checked and ready to use. */
 export interface HttpPolicy {
@@ -113,6 +125,7 @@ export interface HttpPolicy {
   readonly retentionMs: number | undefined;
   readonly record: (status: number) => boolean;
   readonly replayHeaders: readonly string[];
+  readonly redact: Redact | undefined;
   readonly maxRecordedBytes: number;
   readonly maxRequestBytes: number;
   /** The answer of the layer for a problem, in the route's dialect. */
@@ -144,7 +157,8 @@ export function httpPolicy<Req>(options: HttpOptions<Req>): HttpPolicy {
     );
   }
   for (const name of Object.keys(options)) {
-    if (!known.has(name)) throw new TypeError(`idempotent does not know the option "${name}".`);
+    if (!httpOptionNames.has(name))
+      throw new TypeError(`idempotent does not know the option "${name}".`);
   }
   oneOf("compat", options.compat, [undefined, "stripe"]);
   const dialect = options.compat === "stripe" ? stripeDefaults : {};
@@ -167,6 +181,7 @@ export function httpPolicy<Req>(options: HttpOptions<Req>): HttpPolicy {
     leaseMs: optionalMs(given.lease, "lease", 100),
     retentionMs: optionalMs(given.retention, "retention", 1),
     record: recordOf(given.record),
+    redact: redactOf(options.redact),
     maxRecordedBytes: bytes(given.maxRecordedBytes, "maxRecordedBytes"),
     maxRequestBytes: bytes(given.maxRequestBytes, "maxRequestBytes"),
     ...markerHeaders(given),
@@ -203,6 +218,11 @@ function recordOf(record: HttpOptions<never>["record"]): (status: number) => boo
   if (record === "all") return () => true;
   if (typeof record === "function") return record;
   throw new TypeError('record must be "outcomes", "all" or a function of the status.');
+}
+
+function redactOf(redact: unknown): Redact | undefined {
+  if (redact === undefined || typeof redact === "function") return redact as Redact | undefined;
+  throw new TypeError("redact must be a function of the response.");
 }
 
 function optionalMs(value: Duration | undefined, name: string, least: number): number | undefined {

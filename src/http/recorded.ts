@@ -25,7 +25,7 @@ export function isOutcome(status: number): boolean {
  * The headers that are kept: an allow-list, so that no cookie or credential ever gets to the store
  * (B-29).
  */
-function keptHeaders(headers: HeaderList, also: readonly string[] = []): HeaderList {
+export function keptHeaders(headers: HeaderList, also: readonly string[] = []): HeaderList {
   const extra = new Set(also.map((name) => name.toLowerCase()));
   return headers
     .map(([name, value]): readonly [string, string] => [name.toLowerCase(), value])

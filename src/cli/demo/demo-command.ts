@@ -90,6 +90,8 @@ const noteworthy: ReadonlySet<EngineEventKind> = new Set([
   "complete-failed",
   "in-doubt",
   "store-unavailable",
+  "store-corrupt",
+  "redact-failed",
 ]);
 
 function report({ kind, operation, attempt }: EngineEvent): void {

@@ -2,7 +2,7 @@
 import { decodeEnvelope } from "../../engine/values/codec.ts";
 import type { Envelope } from "../../engine/values/codec.ts";
 import type { HeaderList } from "../../http/answer.ts";
-import { acceptable } from "../../http/encoding.ts";
+import { acceptable } from "../../http/recording/encoding.ts";
 import { plainText } from "../terminal.ts";
 
 interface Shown {

@@ -2,10 +2,12 @@
  * What an operator asks of an engine: to find the record of a key, and to say what became of a
  * record in doubt. Lists, notes and sweeping are the store's own.
  */
-import type { OwnerToken, RecordId, StoredRecord } from "../../machine/record.ts";
+import type { OwnerToken, RecordId, ResolveCommand, StoredRecord } from "../../machine/record.ts";
 import type { BeginContext } from "../begin.ts";
 import { persist } from "../store-call.ts";
-import { checkKey, recordId } from "../values/key.ts";
+import { openedRecord } from "../results/result-codec.ts";
+import type { ResultCodec } from "../results/result-codec.ts";
+import { checkKey } from "../values/key.ts";
 import { commandOf } from "./word.ts";
 import type { Word } from "./word.ts";
 
@@ -21,8 +23,8 @@ export interface FoundRecord {
 
 export interface Operator {
   /**
-   * The record of a key (or id) as it stands; `undefined` when there is none. Rejects with
-   * `key-invalid`, `store-unavailable` or `store-corrupt`.
+   * The record of a key (or id) as it stands, its results opened; `undefined` when there is none.
+   * Rejects with `key-invalid`, `store-unavailable` or `store-corrupt`.
    */
   find(target: Target): Promise<FoundRecord | undefined>;
   /**
@@ -35,17 +37,31 @@ export interface Operator {
 
 /** The operator's side of an engine. */
 export function createOperator(lent: BeginContext): Operator {
-  const { store, runtime, events, waiting, storeTimeoutMs } = lent;
+  const { store, runtime, events, waiting, results, storeTimeoutMs } = lent;
 
   function ask<T>(call: () => Promise<T>, onFailure: () => void = () => undefined): Promise<T> {
     const patience = { limitMs: storeTimeoutMs, patienceMs: storeTimeoutMs };
     return persist(runtime, { call, onFailure, ...patience });
   }
 
-  async function find(target: Target): Promise<FoundRecord | undefined> {
+  async function stored(target: Target): Promise<FoundRecord | undefined> {
     const id = idOf(target);
     const record = await ask(() => store.get(id));
     return record === undefined ? undefined : { id, record };
+  }
+
+  async function find(target: Target): Promise<FoundRecord | undefined> {
+    const found = await stored(target);
+    return found === undefined ? undefined : { ...found, record: openedRecord(found, results) };
+  }
+
+  function idOf(target: Target): RecordId {
+    if (typeof target !== "string") {
+      const { operation, scope = "public", key } = target;
+      return lent.names.recordId(scope, operation, checkKey(key));
+    }
+    if (/^[\w-]{1,100}$/.test(target)) return target as RecordId;
+    throw new TypeError("A record id is a text of letters, digits, - and _, as listings have it.");
   }
 
   /** Whether the record is in doubt now, also where its owner died and nobody has asked since. */
@@ -64,13 +80,14 @@ export function createOperator(lent: BeginContext): Operator {
 
   async function resolve(target: Target, word: Word): Promise<"resolved" | "not-in-doubt"> {
     const command = commandOf(word, lent.retentionMs);
-    const found = await find(target);
+    const found = await stored(target);
     if (found === undefined || !(await isInDoubt(found))) return "not-in-doubt";
     const { id, record } = found;
     if ((word.attempt ?? record.attempt) !== record.attempt) return "not-in-doubt";
     let isUnsure = false;
+    const sealed = sealedWord(command, found, results);
     const reply = await ask(
-      () => store.resolve(id, command),
+      () => store.resolve(id, sealed),
       () => (isUnsure = true),
     );
     const isOurs = async () => saysSo(await ask(() => store.get(id)), record, word);
@@ -93,11 +110,11 @@ function saysSo(after: StoredRecord | undefined, before: StoredRecord, word: Wor
   return said.some((one) => one.outcome === outcome && one.by === by && one.note === note);
 }
 
-function idOf(target: Target): RecordId {
-  if (typeof target !== "string") {
-    const { operation, scope = "public", key } = target;
-    return recordId(scope, operation, checkKey(key));
-  }
-  if (/^[\w-]{1,100}$/.test(target)) return target as RecordId;
-  throw new TypeError("A record id is a text of letters, digits, - and _, as listings have it.");
+type Command = Omit<ResolveCommand, "kind">;
+
+function sealedWord(word: Command, { id, record }: FoundRecord, results: ResultCodec): Command {
+  const { outcome } = word;
+  if (outcome.kind === "not-executed") return word;
+  const place = { id, fingerprint: record.fingerprint, part: ["result"] };
+  return { ...word, outcome: { ...outcome, result: results.seal(outcome.result, place) } };
 }

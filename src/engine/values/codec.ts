@@ -51,11 +51,15 @@ export function decodeEnvelope(bytes: Uint8Array): Envelope {
 }
 
 function parseHead(bytes: Buffer): unknown {
-  if (bytes.length === 0) return undefined;
+  return bytes.length === 0 ? undefined : parseJson(bytes);
+}
+
+// A parser's error quotes what it has read: nothing of it may reach a log.
+function parseJson(bytes: Uint8Array): unknown {
   try {
-    return JSON.parse(bytes.toString("utf8"));
-  } catch (cause) {
-    throw corrupt(cause);
+    return JSON.parse(Buffer.from(bytes).toString("utf8"));
+  } catch {
+    throw corrupt();
   }
 }
 
@@ -88,7 +92,7 @@ export function decodeValue(bytes: Uint8Array): unknown {
     case "bytes":
       return new Uint8Array(body);
     case "json":
-      return JSON.parse(Buffer.from(body).toString("utf8"));
+      return parseJson(body);
     case "omitted":
       throw new LatchkeyError(
         "result-omitted",
@@ -112,10 +116,9 @@ function jsonText(value: unknown): string | undefined {
   }
 }
 
-function corrupt(cause?: unknown): LatchkeyError {
+function corrupt(): LatchkeyError {
   return new LatchkeyError(
     "store-corrupt",
     "A recorded result cannot be read. Deploy the version that wrote it, or forget the record.",
-    { cause },
   );
 }

@@ -4,7 +4,7 @@
  * input cannot change them.
  */
 import type { Fingerprint } from "../../machine/record.ts";
-import { digest } from "./key.ts";
+import { digestOf } from "./key.ts";
 
 const deepestLevel = 500;
 
@@ -20,7 +20,7 @@ export type Content =
 /** Fingerprint of a content under its labels (for HTTP: target and media type). */
 export function fingerprintOf(labels: readonly string[], content: Content): Fingerprint {
   const body = content.kind === "bytes" ? content.bytes : contentText(content);
-  return digest(["latchkey/fingerprint/1", ...labels, content.kind, body]) as Fingerprint;
+  return digestOf(["latchkey/fingerprint/1", ...labels, content.kind, body]) as Fingerprint;
 }
 
 function contentText(content: Exclude<Content, { kind: "bytes" }>): string {

@@ -2,9 +2,11 @@
  * Keys and the names made from them: what a key may look like, the record id, and keys derived for
  * downstream calls.
  */
-import { hash } from "node:crypto";
+import { createHmac, createSecretKey, hash } from "node:crypto";
 import { LatchkeyError } from "../../errors.ts";
-import type { RecordId } from "../../machine/record.ts";
+import type { Fingerprint, RecordId } from "../../machine/record.ts";
+
+const leastSecretBytes = 32;
 
 /**
  * Throws `key-invalid` unless the key is 1–255 visible ASCII characters (spaces inside a quoted
@@ -18,22 +20,53 @@ export function checkKey(key: string): string {
   );
 }
 
-/** SHA-256 over the length-framed parts, so that no value can forge another record (B-14). */
-export function recordId(scope: string, operation: string, key: string): RecordId {
-  return digest(["latchkey/1", scope, operation, key]) as RecordId;
+/** How an engine names records and intents: by digests alone, so that a store learns no key. */
+export interface Names {
+  /** Over the length-framed parts, so that no value can forge another record (B-14). */
+  readonly recordId: (scope: string, operation: string, key: string) => RecordId;
+  /** What the store keeps of a fingerprint. */
+  readonly fingerprint: (asked: Fingerprint) => Fingerprint;
+  /** A stable key for a downstream call: the same for every attempt of the same record. */
+  readonly derivedKey: (id: RecordId, name: string) => string;
 }
 
-/** A stable key for a downstream call: the same for every attempt of the same record. */
-export function derivedKey(id: RecordId, name: string): string {
-  return digest(["latchkey/derived/1", id, name]);
+/**
+ * SHA-256 by default; HMAC-SHA-256 under a secret, so that whoever reads the store cannot try keys
+ * and bodies out. Throws `TypeError` for a secret of less than 32 bytes.
+ */
+export function namesOf(secret?: string | Uint8Array): Names {
+  const digest = secret === undefined ? digestOf : keyedDigest(secret);
+  return {
+    recordId: (...parts) => digest(["latchkey/1", ...parts]) as RecordId,
+    fingerprint: (asked) =>
+      secret === undefined ? asked : (digest(["latchkey/asked/1", asked]) as Fingerprint),
+    derivedKey: (id, name) => digest(["latchkey/derived/1", id, name]),
+  };
 }
 
 /** Base64url SHA-256 of strings and bytes, each behind its length. */
-export function digest(parts: readonly (string | Uint8Array)[]): string {
-  const framed: Uint8Array[] = [];
+export function digestOf(parts: readonly (string | Uint8Array)[]): string {
+  return hash("sha256", framed(parts), "base64url");
+}
+
+/** Strings and bytes in one row, each behind its length: no two lists of parts make the same. */
+export function framed(parts: readonly (string | Uint8Array)[]): Buffer {
+  const all: Uint8Array[] = [];
   for (const part of parts) {
     const bytes = typeof part === "string" ? Buffer.from(part, "utf8") : part;
-    framed.push(Buffer.from(`${typeof part === "string" ? "s" : "b"}${bytes.length}:`), bytes);
+    all.push(Buffer.from(`${typeof part === "string" ? "s" : "b"}${bytes.length}:`), bytes);
   }
-  return hash("sha256", Buffer.concat(framed), "base64url");
+  return Buffer.concat(all);
+}
+
+function keyedDigest(secret: string | Uint8Array): typeof digestOf {
+  const bytes = typeof secret === "string" ? Buffer.from(secret, "utf8") : secret;
+  if (!(bytes instanceof Uint8Array) || bytes.length < leastSecretBytes) {
+    throw new TypeError(
+      `secret must be a string or a Uint8Array of at least ${leastSecretBytes} bytes. Make one ` +
+        "with: openssl rand -base64 32",
+    );
+  }
+  const key = createSecretKey(bytes);
+  return (parts) => createHmac("sha256", key).update(framed(parts)).digest("base64url");
 }

@@ -2,16 +2,21 @@
  * Plain functions: `idempotent(engine, charge, { operation, key })` gives the same function, run
  * once for each key.
  */
-import type { Claim } from "./claim.ts";
-import type { Engine } from "./engine.ts";
+import type { Claim } from "../claim.ts";
+import type { Engine } from "../engine.ts";
 
-export interface WrapOptions<Input> {
+export interface WrapOptions<Input, Output = unknown> {
   /** What the function does, e.g. `"charge"`; part of the record's identity. */
   readonly operation: string;
   /** The idempotency key of an input. */
   readonly key: (input: Input) => string;
   /** Whose key it is. Default `"public"`: one key space for all. */
   readonly scope?: (input: Input) => string;
+  /**
+   * What is recorded instead of the function's value, e.g. without a card number: a repeated call
+   * gets this. When it throws, the value is omitted. It must not wait. Default: the value.
+   */
+  readonly redact?: (value: Output) => Output;
 }
 
 /**
@@ -22,16 +27,16 @@ export interface WrapOptions<Input> {
 export function idempotent<Input, Output>(
   engine: Engine,
   work: (input: Input, claim: Claim) => Output | Promise<Output>,
-  options: WrapOptions<Input>,
+  options: WrapOptions<Input, Output>,
 ): (input: Input) => Promise<Output> {
-  const { operation, key, scope } = options;
+  const { operation, key, scope, redact } = options;
   if (typeof operation !== "string" || operation === "" || typeof key !== "function") {
     throw new TypeError("idempotent needs { operation: string, key: (input) => string }.");
   }
+  const redaction = redact === undefined ? {} : { redact };
   return (input) => {
     const whose = scope === undefined ? {} : { scope: scope(input) };
-    return engine.run({ operation, key: key(input), input, ...whose }, (claim) =>
-      work(input, claim),
-    );
+    const request = { operation, key: key(input), input, ...whose, ...redaction };
+    return engine.run<Output>(request, (claim) => work(input, claim));
   };
 }

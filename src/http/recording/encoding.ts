@@ -3,7 +3,7 @@
  * this one): whoever retries without accepting that gets it decoded (B-32).
  */
 import { brotliDecompressSync, gunzipSync, inflateSync } from "node:zlib";
-import type { Answer } from "./answer.ts";
+import type { Answer } from "../answer.ts";
 
 const decoders: Readonly<Record<string, (body: Uint8Array) => Buffer>> = {
   gzip: (body) => gunzipSync(body, { maxOutputLength }),
@@ -21,7 +21,11 @@ export function acceptable(answer: Answer, accept: readonly string[]): Answer {
     return answer;
   }
   const headers = answer.headers.filter(([name]) => name !== "content-encoding");
-  return { ...answer, headers, body: decode(answer.body) };
+  try {
+    return { ...answer, headers, body: decode(answer.body) };
+  } catch {
+    return answer; // not what its header says, or too much: as its first client got it
+  }
 }
 
 // RFC 9110, 12.5.3: without the field anything goes, but a retry without it may be a simple client.
