@@ -7,6 +7,8 @@ import type { ErrorCode, LatchkeyError } from "../errors.ts";
 import type { ClaimReply, Fingerprint, OnAbandoned, OwnerToken } from "../machine/record.ts";
 import { holdClaim, note } from "./claim.ts";
 import type { Claim, ClaimContext } from "./claim.ts";
+import type { ReplayCache } from "./local/replay-cache.ts";
+import type { SharedCalls } from "./local/shared-calls.ts";
 import { openedReply } from "./results/result-codec.ts";
 import { checkKey } from "./values/key.ts";
 import { persist } from "./store-call.ts";
@@ -42,9 +44,11 @@ export type Admission =
 /** What an engine lends to each of its intents. */
 export interface BeginContext extends Omit<
   ClaimContext,
-  "id" | "fingerprint" | "owner" | "operation"
+  "id" | "fingerprint" | "owner" | "operation" | "askedAtMs"
 > {
   readonly onAbandoned: OnAbandoned;
+  readonly replays: ReplayCache;
+  readonly shared: SharedCalls<Outcome>;
   readonly waiting: Waiting;
   /** How often a waiter asks for an owner elsewhere, in ms. */
   readonly pollMs: number;
@@ -59,7 +63,8 @@ export async function begin(lent: BeginContext, intent: Intent): Promise<Admissi
   const untilMs = runtime.nowMs() + waitMs;
   let waited = false;
   for (;;) {
-    const reply = await claim(lent, { ...intent, id, fingerprint });
+    const reply = await answer(lent, { ...intent, id, fingerprint });
+    if (reply === undefined) continue;
     const leftMs = untilMs - runtime.nowMs();
     if (reply.kind !== "in-progress" || leftMs <= 0 || signal?.aborted === true) {
       return told(lent, { ...intent, reply, waited });
@@ -76,37 +81,63 @@ export async function begin(lent: BeginContext, intent: Intent): Promise<Admissi
 }
 
 type Claimed = Extract<ClaimReply, { readonly kind: "claimed" }>;
-type Outcome = Exclude<Admission, { readonly kind: "execute" }> | (Claimed & { claim: Claim });
+/** What one question to the store came to. */
+export type Outcome =
+  | Exclude<Admission, { readonly kind: "execute" }>
+  | (Claimed & { claim: Claim });
 
-async function claim(
-  lent: BeginContext,
-  intent: Intent & { readonly id: ClaimContext["id"] },
-): Promise<Outcome> {
+type Named = Intent & { readonly id: ClaimContext["id"] };
+
+// What this process knows, or else the store's word; `undefined` when a duplicate beside us has
+// just got the claim.
+async function answer(lent: BeginContext, intent: Named): Promise<Outcome | undefined> {
+  const { id, fingerprint } = intent;
+  const known = lent.held.find(id, fingerprint) ?? lent.replays.find(id, fingerprint);
+  if (known !== undefined) return known;
+  const { reply, own } = await lent.shared.ask(id, fingerprint, () => claim(lent, intent));
+  return reply.kind === "claimed" && !own ? undefined : reply;
+}
+
+/**
+ * What a duplicate may be told that came after the question: that another one here has the claim,
+ * which it will see for itself, and that nobody knows.
+ */
+export function isForAll({ kind }: Outcome): boolean {
+  return kind === "claimed" || kind === "unavailable";
+}
+
+async function claim(lent: BeginContext, intent: Named): Promise<Outcome> {
   const { store, runtime, storeTimeoutMs, events } = lent;
   const { id, operation, fingerprint } = intent;
   const owner = runtime.token() as OwnerToken;
   const { leaseMs = lent.leaseMs, retentionMs = lent.retentionMs } = intent;
   const { onAbandoned = lent.onAbandoned } = intent;
   const command = { owner, fingerprint, operation, leaseMs, retentionMs, onAbandoned };
-  const context: ClaimContext = { ...lent, ...command, id };
+  const askedAtMs = runtime.nowMs();
+  const context: ClaimContext = { ...lent, ...command, id, askedAtMs };
   const patience = { limitMs: storeTimeoutMs, patienceMs: storeTimeoutMs };
   let claimed = false;
   try {
     const reply = await persist(runtime, { call: () => store.claim(id, command), ...patience });
     claimed = reply.kind === "claimed";
     const opened = openedReply(reply, context);
+    remember(context, lent.replays, opened);
     return opened.kind === "claimed" ? { ...opened, claim: holdClaim(context, opened) } : opened;
   } catch (error) {
     // Unknown whether it was applied, or known: a claim of steps that cannot be read is no use.
     if (claimed || hasCode(error, "store-unavailable")) releaseGhost(context);
-    const kind = hasCode(error, "store-corrupt") ? "store-corrupt" : "store-unavailable";
-    events.emit({ kind, operation, cause: error });
     const bypass = (): void => {
       events.emit({ kind: "bypassed", operation, cause: error });
       note(context, "bypassed");
     };
     return { kind: "unavailable", error: error as LatchkeyError, bypass };
   }
+}
+
+function remember(context: ClaimContext, replays: ReplayCache, reply: ClaimReply): void {
+  const { id, fingerprint, askedAtMs } = context;
+  if (reply.kind === "completed") replays.keep(id, fingerprint, { reply, askedAtMs });
+  else if (reply.kind !== "mismatch") replays.forget(id);
 }
 
 interface Told extends Intent {
@@ -132,8 +163,12 @@ function told({ events, pace }: BeginContext, { reply, operation }: Told): Admis
     case "in-doubt":
       events.emit({ kind: reply.kind, operation });
       return reply;
-    case "unavailable":
+    case "unavailable": {
+      const { error: cause } = reply;
+      const kind = cause.code === "store-corrupt" ? "store-corrupt" : "store-unavailable";
+      events.emit({ kind, operation, cause });
       return reply;
+    }
   }
 }
 

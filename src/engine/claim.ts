@@ -16,6 +16,7 @@ import type { NoteReason, Store } from "../stores/store.ts";
 import type { EngineEventKind, Events } from "./events.ts";
 import { startHeartbeat } from "./heartbeat.ts";
 import type { Heartbeat } from "./heartbeat.ts";
+import type { HeldClaims } from "./local/held-claims.ts";
 import type { Pace } from "./pace.ts";
 import type { ResultCodec } from "./results/result-codec.ts";
 import type { Runtime } from "./runtime.ts";
@@ -78,11 +79,14 @@ export interface ClaimContext {
   readonly events: Events;
   readonly pace: Pace;
   readonly waiting: Waiting;
+  readonly held: HeldClaims;
   readonly names: Names;
   readonly results: ResultCodec;
   readonly id: RecordId;
   readonly fingerprint: Fingerprint;
   readonly owner: OwnerToken;
+  /** When the claim was first asked for, monotonic. */
+  readonly askedAtMs: number;
   readonly operation: string;
   readonly leaseMs: number;
   readonly retentionMs: number;
@@ -99,7 +103,11 @@ export function holdClaim(
   const { store, runtime, id, fingerprint, owner, operation, leaseMs, storeTimeoutMs } = context;
   const { fence, attempt, takeover, steps } = granted;
   const lease = holdLease(context, attempt);
-  const settle = settlerOf(context, attempt, lease);
+  const settler = settlerOf(context, attempt, lease);
+  const settle: typeof settler = (call) => {
+    lease.leave();
+    return settler(call);
+  };
   const deriveKey = (name: string): string => context.names.derivedKey(id, name);
   const seal = (bytes: Uint8Array, ...part: readonly string[]): Uint8Array =>
     context.results.seal(bytes, { id, fingerprint, part });
@@ -141,12 +149,16 @@ interface Lease {
   readonly heartbeat: Heartbeat;
   /** `forGood`: another owner may have run meanwhile; somebody must look whether both did. */
   readonly lose: (forGood: boolean) => void;
+  /** From here the store says what duplicates get, and no longer this process (B-25). */
+  readonly leave: () => void;
 }
 
 function holdLease(context: ClaimContext, attempt: number): Lease {
   const { store, runtime, events, id, owner, operation, leaseMs, storeTimeoutMs } = context;
+  const { fingerprint, askedAtMs } = context;
   const abort = new AbortController();
   function lose(forGood: boolean): void {
+    leave();
     if (forGood) note(context, "lease-lost");
     if (abort.signal.aborted) return;
     abort.abort(leaseLost());
@@ -156,10 +168,13 @@ function holdLease(context: ClaimContext, attempt: number): Lease {
     runtime,
     leaseMs,
     limitMs: storeTimeoutMs,
+    sinceMs: askedAtMs,
     renew: () => store.renew(id, owner, leaseMs),
     onLost: lose,
   });
-  return { signal: abort.signal, heartbeat, lose };
+  const { leaseEndsAtMs } = heartbeat;
+  const leave = context.held.enter(id, { fingerprint, claimedAtMs: askedAtMs, leaseEndsAtMs });
+  return { signal: abort.signal, heartbeat, lose, leave };
 }
 
 function settlerOf(

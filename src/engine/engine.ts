@@ -6,7 +6,7 @@ import { durationMs } from "../duration.ts";
 import type { Duration } from "../duration.ts";
 import type { OnAbandoned } from "../machine/record.ts";
 import type { Store } from "../stores/store.ts";
-import { begin } from "./begin.ts";
+import { begin, isForAll } from "./begin.ts";
 import type { Admission, BeginContext, Intent } from "./begin.ts";
 import type { Claim } from "./claim.ts";
 import { createOperator } from "./operators/operator.ts";
@@ -16,6 +16,10 @@ import type { ResultCodec } from "./results/result-codec.ts";
 import { namesOf } from "./values/key.ts";
 import { createEvents } from "./events.ts";
 import type { EventListener, Events } from "./events.ts";
+import { createHeldClaims } from "./local/held-claims.ts";
+import { createReplayCache } from "./local/replay-cache.ts";
+import type { ReplayCacheOptions } from "./local/replay-cache.ts";
+import { createSharedCalls } from "./local/shared-calls.ts";
 import { createPace } from "./pace.ts";
 import { run } from "./plain/run.ts";
 import type { RunRequest } from "./plain/run.ts";
@@ -43,7 +47,9 @@ export const engineDefaults: Readonly<{
 
 /** The names of all options of an engine. */
 export const engineOptionNames: ReadonlySet<string> = new Set(
-  ["store", "results", "secret", "onEvent", "runtime"].concat(Object.keys(engineDefaults)),
+  ["store", "results", "secret", "replayCache", "onEvent", "runtime"].concat(
+    Object.keys(engineDefaults),
+  ),
 );
 
 export interface EngineOptions {
@@ -70,6 +76,12 @@ export interface EngineOptions {
    * retry executes. Default none.
    */
   readonly secret?: string | Uint8Array;
+  /**
+   * Answers repeated replays from this process, for as long as `maxAge` (`"10s"`) after the store's
+   * word, e.g. `{ maxBytes: 16_000_000 }`. An operator's `forget` takes effect after that time.
+   * Default none: every replay asks the store.
+   */
+  readonly replayCache?: ReplayCacheOptions;
   /** Told of every outcome. */
   readonly onEvent?: EventListener;
   /** Clock, randomness and timers; for tests. */
@@ -127,6 +139,9 @@ export function createEngine(options: EngineOptions): Engine {
     names: namesOf(options.secret),
     results: codecOf(options.results ?? []),
     pace: createPace(),
+    replays: createReplayCache(runtime, options.replayCache),
+    held: createHeldClaims(runtime),
+    shared: createSharedCalls(isForAll),
     waiting: createWaiting(runtime, waitingDefaults),
     leaseMs,
     retentionMs,

@@ -10,6 +10,8 @@ export interface HeartbeatOptions {
   readonly runtime: Runtime;
   readonly leaseMs: number;
   readonly limitMs: number;
+  /** Monotonic, from before the claim was asked for: its lease counts from then at the earliest. */
+  readonly sinceMs: number;
   readonly renew: () => Promise<RenewReply>;
   /**
    * A whole lease passed without a renewal, or (`forGood`) somebody else holds the record. Called
@@ -19,6 +21,8 @@ export interface HeartbeatOptions {
 }
 export interface Heartbeat {
   readonly stop: () => void;
+  /** Monotonic; by the store's view the lease lasts at least until then. */
+  readonly leaseEndsAtMs: () => number;
   /** Renews for `ms` more at the most; then the lease ends by itself. */
   readonly limit: (ms: number) => void;
 }
@@ -30,7 +34,7 @@ export interface Heartbeat {
 export function startHeartbeat(options: HeartbeatOptions): Heartbeat {
   const { runtime, leaseMs } = options;
   const intervalMs = Math.max(1, Math.floor(leaseMs / 3));
-  let renewedAtMs = runtime.nowMs();
+  let renewedAtMs = options.sinceMs;
   let stopped = false;
   let lost = false;
   let cancel = runtime.timer(beat, intervalMs, true);
@@ -65,5 +69,9 @@ export function startHeartbeat(options: HeartbeatOptions): Heartbeat {
     stopped = true;
     cancel();
   }
-  return { stop, limit: (ms) => (untilMs = runtime.nowMs() + ms) };
+  return {
+    stop,
+    leaseEndsAtMs: () => renewedAtMs + leaseMs,
+    limit: (ms) => (untilMs = runtime.nowMs() + ms),
+  };
 }
