@@ -6,6 +6,7 @@ import type { FoundRecord } from "../../engine/operators/operator.ts";
 import type { Word } from "../../engine/operators/word.ts";
 import { resolveWithResponse } from "../../http/operators/resolve-with-response.ts";
 import type { ResponseWord } from "../../http/operators/resolve-with-response.ts";
+import { demandKeys } from "./at-rest.ts";
 import { write, writeJson } from "./output.ts";
 import { foundBy, targetCommand, targetOf, withStore } from "./store-options.ts";
 import type { StoreOptions, TargetOptions } from "./store-options.ts";
@@ -47,7 +48,8 @@ export function resolveCommand(): Command {
 async function runResolve(id: string | undefined, options: ResolveOptions): Promise<void> {
   const target = targetOf(id, options);
   const say = sayingOf(options);
-  await withStore(options, async (_, engine) => {
+  await withStore(options, async (store, engine) => {
+    if (options.notExecuted !== true) await demandKeys(store, engine);
     const found = await foundBy(engine, target);
     if ((await say(engine, found)) === "not-in-doubt") {
       throw new Error(await whyNot(engine, found, options.attempt));

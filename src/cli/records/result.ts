@@ -3,6 +3,7 @@ import { decodeEnvelope } from "../../engine/values/codec.ts";
 import type { Envelope } from "../../engine/values/codec.ts";
 import type { HeaderList } from "../../http/answer.ts";
 import { acceptable } from "../../http/recording/encoding.ts";
+import { isReadable } from "./at-rest.ts";
 import { plainText } from "../terminal.ts";
 
 interface Shown {
@@ -16,6 +17,7 @@ interface Shown {
 
 /** A result in words, without a byte of it. */
 export function describeResult(result: Uint8Array): string {
+  if (!isReadable(result)) return "not to be read here (is LATCHKEY_RESULT_KEYS missing?)";
   const { kind, head, body } = decodeEnvelope(result);
   const { status } = (head ?? {}) as Shown;
   switch (kind) {

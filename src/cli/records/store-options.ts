@@ -6,6 +6,7 @@ import type { Engine } from "../../engine/engine.ts";
 import type { FoundRecord, Target } from "../../engine/operators/operator.ts";
 import { storeFromUrl } from "../../stores/store-from-url.ts";
 import type { Store } from "../../stores/store.ts";
+import { atRest } from "./at-rest.ts";
 
 /** The options of every command here, as typed. */
 export interface StoreOptions {
@@ -45,9 +46,10 @@ export async function withStore<T>(
   work: (store: Store, engine: Engine) => Promise<T>,
 ): Promise<T> {
   checkUrl(url);
+  const given = atRest(process.env);
   const store = await storeFromUrl(url);
   try {
-    const engine = createEngine({ store, storeTimeout: "5s" });
+    const engine = createEngine({ ...given, store, storeTimeout: "5s" });
     const value = await work(store, engine);
     await engine.close();
     return value;
