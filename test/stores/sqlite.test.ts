@@ -7,6 +7,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
+import { Worker } from "node:worker_threads";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Fingerprint, OwnerToken, RecordId } from "../../src/machine/record.ts";
 import { sqliteStore } from "../../src/stores/sqlite/sqlite-store.ts";
@@ -54,6 +55,26 @@ describe("the SQLite store on disk", () => {
     expect(kinds).toHaveLength(60);
     expect(kinds.filter((kind) => kind === "claimed")).toHaveLength(1);
     expect(kinds.filter((kind) => kind === "in-progress")).toHaveLength(59);
+  });
+
+  it("waits its turn where another process is just making the file", async () => {
+    const path = join(folder, "making.db");
+    // A write lock on a file that is not yet in WAL: then SQLite refuses the switch at once.
+    const script = `
+      const { DatabaseSync } = require("node:sqlite");
+      const { parentPort } = require("node:worker_threads");
+      const database = new DatabaseSync(${JSON.stringify(path)});
+      database.exec("BEGIN IMMEDIATE; CREATE TABLE other (x);");
+      parentPort.postMessage("held");
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 200);
+      database.exec("COMMIT");
+      database.close();`;
+    const maker = new Worker(script, { eval: true });
+    await once(maker, "message");
+    const store = sqliteStore(path);
+    expect(await store.claim(id, claim)).toMatchObject({ kind: "claimed" });
+    await store.close();
+    await maker.terminate();
   });
 
   it("keeps what it acknowledged when its process is killed (kill -9)", async () => {

@@ -7,6 +7,8 @@ import { dirname } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { isLatchkeyError, LatchkeyError } from "../../errors.ts";
 
+/** How long opening waits for others that open the same file, in ms. */
+const patienceMs = 3000;
 const schemaVersion = 1;
 const schema = `
   CREATE TABLE IF NOT EXISTS latchkey_records (
@@ -33,16 +35,26 @@ const schema = `
 export function openDatabase(path: string): DatabaseSync {
   try {
     if (path !== ":memory:") makeFolder(dirname(path));
-    const database = new DatabaseSync(path, { timeout: 3000 });
-    try {
-      prepare(database);
-    } catch (error) {
-      database.close();
-      throw error;
-    }
-    return database;
+    return openInTurn(path);
   } catch (error) {
     throw storeError(error);
+  }
+}
+
+// Of several processes that start at once on a new file only one can switch it to WAL, and SQLite's
+// own timeout does not cover that: the others are refused at once, and try again.
+function openInTurn(path: string): DatabaseSync {
+  const untilMs = performance.now() + patienceMs;
+  for (;;) {
+    const database = new DatabaseSync(path, { timeout: patienceMs });
+    try {
+      prepare(database);
+      return database;
+    } catch (error) {
+      database.close();
+      if (!isBusy(error) || performance.now() >= untilMs) throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10); // opening is synchronous
+    }
   }
 }
 
@@ -50,7 +62,11 @@ export function openDatabase(path: string): DatabaseSync {
 export function makeFolder(path: string): void {
   if (existsSync(path)) return;
   if (dirname(path) !== path) makeFolder(dirname(path));
-  mkdirSync(path);
+  try {
+    mkdirSync(path);
+  } catch (error) {
+    if (!existsSync(path)) throw error; // another process has made it meanwhile
+  }
 }
 
 function prepare(database: DatabaseSync): void {
