@@ -10,6 +10,7 @@ BUILT := dist/.built
 SOURCES := $(shell find src -type f 2>/dev/null) package.json tsconfig.json tsconfig.build.json
 URL ?= http://127.0.0.1:3000/process-payment
 TESTFLAGS ?=
+SERVICE ?= redis
 
 help: ## list the commands
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-16s %s\n", $$1, $$2 }'
@@ -33,14 +34,14 @@ run: $(BUILT) ## start the demo payments API on http://127.0.0.1:3000 (PORT, HOS
 race: $(BUILT) ## fire the race test at the running API (URL=...)
 	@exec $(NODE) dist/cli/latchkey.js race "$(URL)"
 
-test: $(STAMP) ## run the quick test suite, on a real redis-server too
+test: $(STAMP) ## run the quick test suite, on a real redis-server and Postgres too
 	npm test --silent -- $(TESTFLAGS)
 
-up: ## start Redis 7 in Docker on port 6381
-	@scripts/redis-container.sh up
+up: ## start Redis 7 in Docker on port 6381; SERVICE=postgres: Postgres 18 on port 6382
+	@scripts/containers.sh up $(SERVICE)
 
-down: ## stop it again and delete its data
-	@scripts/redis-container.sh down
+down: ## stop them again and delete their data
+	@scripts/containers.sh down
 
 ci: ## everything the build server checks
 	.ci/run

@@ -9,6 +9,7 @@ import { raceCommand } from "./race/race-command.ts";
 import { attentionCommand } from "./records/attention-command.ts";
 import { recordsCommand } from "./records/records-command.ts";
 import { withIdsApart } from "./records/store-options.ts";
+import { schemaCommand } from "./schema/schema-command.ts";
 
 /** Runs one command line, `process.argv` as it stands; sets the exit code. Never rejects. */
 export async function main(args: readonly string[]): Promise<void> {
@@ -18,7 +19,8 @@ export async function main(args: readonly string[]): Promise<void> {
     .addCommand(demoCommand())
     .addCommand(raceCommand())
     .addCommand(recordsCommand())
-    .addCommand(attentionCommand());
+    .addCommand(attentionCommand())
+    .addCommand(schemaCommand());
   inOneLine(program);
   try {
     await program.parseAsync(withIdsApart(args));

@@ -1,13 +1,15 @@
 /** Stores by URL, for tools and demos. Services hand their own client to a store instead. */
 import { LatchkeyError } from "../errors.ts";
 import { memoryStore } from "./memory.ts";
+import { postgresStore } from "./postgres/postgres-store.ts";
 import { redisStore } from "./redis/redis-store.ts";
 import type { Store } from "./store.ts";
 import { sqliteStore } from "./sqlite/sqlite-store.ts";
 
 /**
  * Opens `memory:`, `sqlite:./path/to.db`, `redis://host:port` or `rediss://…` (with the `ioredis`
- * package). Throws `TypeError` on anything else, and what the store itself throws when it cannot be
+ * package), `postgres://host/database` or `postgresql://…` (with the `pg` package; creates its
+ * schema `latchkey`, or brings it up to date). Throws `TypeError` on anything else, and what the store itself throws when it cannot be
  * opened. Closing the store ends what was opened here.
  */
 export async function storeFromUrl(url: string): Promise<Store> {
@@ -16,8 +18,10 @@ export async function storeFromUrl(url: string): Promise<Store> {
     return sqliteStore(url.slice("sqlite:".length));
   }
   if (/^rediss?:\/\/./.test(url) && URL.canParse(url)) return redisFromUrl(url);
+  if (/^postgres(ql)?:\/\/./.test(url) && URL.canParse(url)) return postgresFromUrl(url);
   throw new TypeError(
-    "A store URL is memory:, sqlite:./path/to.db, redis://host:port or rediss://host:port.",
+    "A store URL is memory:, sqlite:./path/to.db, redis://host:port, rediss://host:port or " +
+      "postgres://host/database.",
   );
 }
 
@@ -31,6 +35,27 @@ async function redisFromUrl(url: string): Promise<Store> {
   client.on("error", () => undefined); // every command reports its own failure
   await connected(client);
   return { ...redisStore(client), close: async () => client.disconnect() };
+}
+
+async function postgresFromUrl(url: string): Promise<Store> {
+  const { Client, Pool } = await import("pg").catch((cause: unknown) => {
+    const message = "Postgres URLs need the pg package. Run npm install pg.";
+    throw new LatchkeyError("store-unsuitable", message, { cause });
+  });
+  const pool = new Pool({ connectionString: url, connectionTimeoutMillis: 5000 });
+  pool.on("error", () => undefined); // every command reports its own failure
+  const store = postgresStore(pool, { listen: () => new Client({ connectionString: url }) });
+  const close = async (): Promise<void> => {
+    await store.close();
+    await pool.end();
+  };
+  try {
+    await store.migrate();
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  return { ...store, close };
 }
 
 // Resolves with the first connection or its failure; check() then says which.

@@ -5,12 +5,12 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
-import { connect, createServer } from "node:net";
-import type { AddressInfo } from "node:net";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { inject } from "vitest";
 import { until } from "./poll.ts";
+import { end, guard, hasEnded, onFreePort, slay } from "./server-process.ts";
 
 /** What a test may choose about its server. */
 export interface RedisOptions {
@@ -39,9 +39,7 @@ export interface RedisProcess {
   restart(): Promise<void>;
 }
 
-const ATTEMPTS = 5;
 const READY_MS = 10_000;
-const STOP_MS = 5_000;
 const DEFAULTS = ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"] as const;
 
 /** Starts a server and resolves once it answers PING. Throws with its output if it never does. */
@@ -50,7 +48,9 @@ export async function startRedis(options: RedisOptions = {}): Promise<RedisProce
   if (bin === "") throw new Error("No redis-server was found. Install it or set REDIS_SERVER_BIN.");
   const dir = await mkdtemp(join(tmpdir(), "latchkey-redis-"));
   const args = [...DEFAULTS, "--dir", dir, ...(options.args ?? [])];
-  let { child, port } = await launchOnFreePort(bin, args);
+  let { child, port } = await onFreePort(async (free) => {
+    return { child: await launch(bin, [...args, "--port", String(free)], free), port: free };
+  });
   return {
     url: `redis://127.0.0.1:${port}`,
     port,
@@ -71,25 +71,6 @@ export async function startRedis(options: RedisOptions = {}): Promise<RedisProce
   };
 }
 
-async function launchOnFreePort(
-  bin: string,
-  args: readonly string[],
-): Promise<{ readonly child: ChildProcess; readonly port: number }> {
-  let last: unknown;
-  for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
-    const port = await freePort();
-    try {
-      const child = await launch(bin, [...args, "--port", String(port)], port);
-      return { child, port };
-    } catch (error) {
-      // Somebody else may have taken the port between our look and the server's bind.
-      if (!String(error).includes("in use")) throw error;
-      last = error;
-    }
-  }
-  throw last;
-}
-
 async function launch(bin: string, args: readonly string[], port: number): Promise<ChildProcess> {
   const child = spawn(bin, args, { stdio: ["ignore", "pipe", "pipe"] });
   let output = "";
@@ -106,60 +87,6 @@ async function launch(bin: string, args: readonly string[], port: number): Promi
   }
   if (hasEnded(child)) throw new Error(`redis-server ended at start:\n${output}`);
   return child;
-}
-
-const running = new Set<ChildProcess>();
-
-// A worker that ends early must not leave servers behind, so every one is remembered by its handle.
-function guard(child: ChildProcess): void {
-  if (running.size === 0) {
-    process.once("exit", killAll);
-    process.once("SIGTERM", endByTerm);
-  }
-  running.add(child);
-  child.once("exit", () => {
-    running.delete(child);
-    if (running.size > 0) return;
-    process.off("exit", killAll);
-    process.off("SIGTERM", endByTerm);
-  });
-}
-
-function killAll(): void {
-  for (const child of running) child.kill("SIGKILL");
-}
-
-function endByTerm(): void {
-  killAll();
-  process.exit(143);
-}
-
-async function end(child: ChildProcess): Promise<void> {
-  if (hasEnded(child)) return;
-  child.kill("SIGCONT");
-  child.kill("SIGTERM");
-  await until(() => hasEnded(child), { withinMs: STOP_MS }).catch(() => slay(child));
-}
-
-async function slay(child: ChildProcess): Promise<void> {
-  if (hasEnded(child)) return;
-  const exited = once(child, "exit");
-  child.kill("SIGKILL");
-  await exited;
-}
-
-function hasEnded(child: ChildProcess): boolean {
-  return child.pid === undefined || child.exitCode !== null || child.signalCode !== null;
-}
-
-async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, "127.0.0.1");
-  await once(probe, "listening");
-  const { port } = probe.address() as AddressInfo;
-  const closed = once(probe, "close");
-  probe.close();
-  await closed;
-  return port;
 }
 
 async function answersPing(port: number): Promise<boolean> {

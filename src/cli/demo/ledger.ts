@@ -16,11 +16,13 @@ export interface Ledger {
 }
 
 /**
- * The ledger that belongs to a store URL: a SQLite file beside the store, a Redis list, or memory.
+ * The ledger that belongs to a store URL: a SQLite file beside the store, a Redis list, a table in
+ * Postgres, or memory.
  */
 export async function openLedger(storeUrl: string): Promise<Ledger> {
   if (storeUrl.startsWith("sqlite:")) return sqliteLedger(storeUrl.slice("sqlite:".length));
   if (storeUrl.startsWith("redis")) return redisLedger(storeUrl);
+  if (storeUrl.startsWith("postgres")) return postgresLedger(storeUrl);
   return sqliteLedger(":memory:");
 }
 
@@ -54,5 +56,30 @@ async function redisLedger(url: string): Promise<Ledger> {
       return charges.map((charge) => JSON.parse(charge) as Charge);
     },
     close: async () => client.disconnect(),
+  };
+}
+
+// Two demos may start at once, and to create one thing at once is an error.
+const tables = `
+  SELECT pg_advisory_xact_lock(hashtextextended('latchkey_demo', 0));
+  CREATE SCHEMA IF NOT EXISTS latchkey_demo;
+  CREATE TABLE IF NOT EXISTS latchkey_demo.charges (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, charge text NOT NULL
+  );`;
+
+async function postgresLedger(url: string): Promise<Ledger> {
+  const { Pool } = await import("pg");
+  const pool = new Pool({ connectionString: url });
+  pool.on("error", () => undefined); // the store tells of an unreachable Postgres
+  await pool.query(tables);
+  const insert = "INSERT INTO latchkey_demo.charges (charge) VALUES ($1)";
+  const select = "SELECT charge FROM latchkey_demo.charges ORDER BY id";
+  return {
+    book: async (charge) => void (await pool.query(insert, [JSON.stringify(charge)])),
+    charges: async () => {
+      const { rows } = await pool.query<{ readonly charge: string }>(select);
+      return rows.map((row) => JSON.parse(row.charge) as Charge);
+    },
+    close: () => pool.end(),
   };
 }

