@@ -6,19 +6,30 @@ import { redisStore } from "./redis/redis-store.ts";
 import type { Store } from "./store.ts";
 import { sqliteStore } from "./sqlite/sqlite-store.ts";
 
+export interface StoreFromUrlOptions {
+  /**
+   * Whether a Postgres gets its schema created, or brought to this version. Default true; a tool
+   * that only looks says false, so that a mistyped name stays a mistake.
+   */
+  readonly migrate?: boolean;
+}
+
 /**
  * Opens `memory:`, `sqlite:./path/to.db`, `redis://host:port` or `rediss://…` (with the `ioredis`
- * package), `postgres://host/database` or `postgresql://…` (with the `pg` package; creates its
- * schema `latchkey`, or brings it up to date). Throws `TypeError` on anything else, and what the store itself throws when it cannot be
+ * package), `postgres://host/database` or `postgresql://…` (with the `pg` package, in its
+ * schema `latchkey`). Throws `TypeError` on anything else, and what the store itself throws when it cannot be
  * opened. Closing the store ends what was opened here.
  */
-export async function storeFromUrl(url: string): Promise<Store> {
+export async function storeFromUrl(
+  url: string,
+  { migrate = true }: StoreFromUrlOptions = {},
+): Promise<Store> {
   if (url === "memory:") return memoryStore();
   if (url.startsWith("sqlite:") && url.length > "sqlite:".length) {
     return sqliteStore(url.slice("sqlite:".length));
   }
   if (/^rediss?:\/\/./.test(url) && URL.canParse(url)) return redisFromUrl(url);
-  if (/^postgres(ql)?:\/\/./.test(url) && URL.canParse(url)) return postgresFromUrl(url);
+  if (/^postgres(ql)?:\/\/./.test(url) && URL.canParse(url)) return postgresFromUrl(url, migrate);
   throw new TypeError(
     "A store URL is memory:, sqlite:./path/to.db, redis://host:port, rediss://host:port or " +
       "postgres://host/database.",
@@ -37,7 +48,7 @@ async function redisFromUrl(url: string): Promise<Store> {
   return { ...redisStore(client), close: async () => client.disconnect() };
 }
 
-async function postgresFromUrl(url: string): Promise<Store> {
+async function postgresFromUrl(url: string, migrate: boolean): Promise<Store> {
   const { Client, Pool } = await import("pg").catch((cause: unknown) => {
     const message = "Postgres URLs need the pg package. Run npm install pg.";
     throw new LatchkeyError("store-unsuitable", message, { cause });
@@ -50,7 +61,7 @@ async function postgresFromUrl(url: string): Promise<Store> {
     await pool.end();
   };
   try {
-    await store.migrate();
+    if (migrate) await store.migrate();
   } catch (error) {
     await close();
     throw error;

@@ -1,4 +1,4 @@
-/** `latchkey records` and `latchkey attention` as operators run them, on SQLite and Redis. */
+/** `latchkey records` and `latchkey attention` as operators run them, on each kind of store. */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -10,18 +10,21 @@ import { fingerprintOf } from "../../src/engine/values/fingerprint.ts";
 import { resolveWithResponse } from "../../src/http/operators/resolve-with-response.ts";
 import { storeFromUrl } from "../../src/stores/store-from-url.ts";
 import type { Store } from "../../src/stores/store.ts";
+import { startPostgres } from "../support/postgres-server.ts";
+import type { PostgresProcess } from "../support/postgres-server.ts";
 import { startRedis } from "../support/redis-server.ts";
 import type { RedisProcess } from "../support/redis-server.ts";
 import { runHere } from "../support/run-command.ts";
 
 let redis: RedisProcess;
+let postgres: PostgresProcess;
 let folder: string;
 beforeAll(async () => {
-  redis = await startRedis();
+  [redis, postgres] = await Promise.all([startRedis(), startPostgres()]);
   folder = mkdtempSync(join(tmpdir(), "latchkey-records-"));
 });
 afterAll(async () => {
-  await redis.stop();
+  await Promise.all([redis.stop(), postgres.stop()]);
   rmSync(folder, { recursive: true });
 });
 
@@ -44,6 +47,7 @@ let files = 0;
 const stores: readonly (readonly [string, () => string])[] = [
   ["SQLite", () => `sqlite:${join(folder, `${(files += 1)}.db`)}`],
   ["Redis", () => redis.url],
+  ["Postgres", () => postgres.url],
 ];
 
 /** Opens a store, fills it, and runs commands on it. */

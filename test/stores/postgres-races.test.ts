@@ -229,11 +229,7 @@ const wrong: Readonly<Record<string, SchemaTexts>> = {
     "r.lease_ends_at_ms > now_ms + r.lease_ms THEN",
     "false THEN",
   ),
-  "keeps the last result": mutated(
-    "complete",
-    "IF standing = 'completed' THEN",
-    "IF false THEN",
-  ),
+  "keeps the last result": mutated("complete", "IF standing = 'completed' THEN", "IF false THEN"),
   "lets a late owner believe that its result was kept": mutated(
     "complete",
     "IN ('completed', 'failed')",

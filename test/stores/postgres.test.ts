@@ -12,11 +12,12 @@ beforeAll(async () => {
 });
 afterAll(() => server.stop());
 
+const histories: Readonly<Record<string, number>> = { pg: 40, "postgres.js": 10, PGlite: 10 };
 describe.each(Object.entries(drivers))("the Postgres store through %s", (name, open) => {
   let subject: Subject;
   beforeAll(async () => {
     subject = await postgresSubject(await open(server), `contract-${name.replace(/\W/, "_")}`);
   });
   afterAll(() => subject.close());
-  storeSuite({ it, subject: () => subject, histories: 30 });
+  storeSuite({ it, subject: () => subject, histories: histories[name] ?? 10 });
 });

@@ -2,6 +2,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { until } from "./poll.ts";
+import { guard } from "./server-process.ts";
 
 export interface DemoProcess {
   readonly url: string;
@@ -24,7 +25,7 @@ export async function startDemo(flags: Readonly<Record<string, string>>): Promis
   const args = Object.entries(flags).flatMap(([name, value]) => [`--${name}`, value]);
   const child = spawn(process.execPath, [command, "demo", "--port", "0", ...args]);
   const exited = once(child, "exit").then(([code]) => code as number | null);
-  process.once("exit", () => child.kill("SIGKILL"));
+  guard(child);
   let output = "";
   let complaints = "";
   child.stdout.on("data", (chunk: Buffer) => (output += chunk.toString()));

@@ -1,5 +1,4 @@
 /** The Postgres store under a clock that tests move, through each of its drivers. */
-import { PGlite } from "@electric-sql/pglite";
 import { Pool } from "pg";
 import postgres from "postgres";
 import { postgresStore } from "../../src/stores/postgres/postgres-store.ts";
@@ -7,6 +6,7 @@ import type { PostgresClient, PostgresStore } from "../../src/stores/postgres/po
 import { composeMigration } from "../../src/stores/postgres/schema.ts";
 import type { SchemaTexts } from "../../src/stores/postgres/schema.ts";
 import * as functions from "../../src/stores/postgres/sql/functions.generated.ts";
+import { openPglite } from "./pglite.ts";
 import type { PostgresProcess } from "./postgres-server.ts";
 import { virtualClock } from "./subjects.ts";
 import type { Subject } from "./subjects.ts";
@@ -30,7 +30,7 @@ export const drivers = {
     return { client: sql, close: () => sql.end(), run: (text) => sql.unsafe(text) };
   },
   PGlite: async (): Promise<Opened> => {
-    const client = await PGlite.create();
+    const client = await openPglite();
     return { client, close: () => client.close(), run: (sql) => client.exec(sql) };
   },
 } as const;

@@ -47,7 +47,7 @@ export async function withStore<T>(
 ): Promise<T> {
   checkUrl(url);
   const given = atRest(process.env);
-  const store = await storeFromUrl(url);
+  const store = await storeFromUrl(url, { migrate: false });
   try {
     const engine = createEngine({ ...given, store, storeTimeout: "5s" });
     const value = await work(store, engine);

@@ -1,6 +1,6 @@
 /**
  * The schema: its name, the SQL that makes it, and its version. The texts are in `sql/`; there the
- * schema is called `latchkey` and the channel of notifications `latchkey:nudge`.
+ * schema is called `latchkey` and the channel of notifications `latchkey_nudge`.
  */
 import * as migrations from "./sql/migrations.generated.ts";
 import * as functions from "./sql/functions.generated.ts";
@@ -30,13 +30,17 @@ export function renderer({ schema = "latchkey" }: SchemaOptions): (text: string)
         `with a digit or pg_; got ${JSON.stringify(schema)}.`,
     );
   }
+  const channel = channelOf({ schema });
   return (text) =>
-    text.replaceAll("latchkey.", `"${schema}".`).replaceAll("latchkey:", `${schema}:`);
+    text.replaceAll("latchkey.", `"${schema}".`).replaceAll("'latchkey_nudge'", `'${channel}'`);
 }
 
-/** The channel on which this schema's records say that they have been settled. */
+/**
+ * The channel on which this schema's records say that they have been settled: an identifier that
+ * needs no quotes, because PGlite leaves them out.
+ */
 export function channelOf({ schema = "latchkey" }: SchemaOptions): string {
-  return `${schema}:nudge`;
+  return `${schema.toLowerCase().replaceAll("-", "_")}_nudge`;
 }
 
 /**
@@ -67,7 +71,7 @@ function prologue(schema: string): string {
   return `-- The schema of Latchkey's Postgres store, version ${schemaVersion}.
 
 SELECT set_config('client_min_messages', 'warning', true);
-SELECT pg_advisory_xact_lock(hashtextextended('latchkey:migrations', 0));
+SELECT pg_advisory_xact_lock(hashtextextended('${schema} migrations', 0));
 DO $latchkey$
 DECLARE
   version integer;

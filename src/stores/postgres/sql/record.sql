@@ -75,7 +75,7 @@ $latchkey$;
 CREATE OR REPLACE FUNCTION latchkey.nudge(r latchkey.records, now_ms bigint) RETURNS void
 LANGUAGE plpgsql AS $latchkey$
 BEGIN
-  IF now_ms < r.watched_until_ms THEN PERFORM pg_notify('latchkey:nudge', r.id); END IF;
+  IF now_ms < r.watched_until_ms THEN PERFORM pg_notify('latchkey_nudge', r.id); END IF;
 END
 $latchkey$;
 

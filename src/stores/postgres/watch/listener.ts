@@ -40,7 +40,7 @@ export interface ListenHandlers {
   readonly onLost: () => void;
 }
 
-/** Listens on a channel; resolves once it does, to what ends it. Rejects with `LatchkeyError`. */
+/** Listens on a channel, an identifier; resolves once it does, to what ends it. Rejects with `LatchkeyError`. */
 export async function listenOn(
   client: ListenClient,
   channel: string,
@@ -48,7 +48,7 @@ export async function listenOn(
 ): Promise<() => Promise<unknown>> {
   try {
     if ("unsafe" in client) return await onPostgresJs(client, channel, handlers);
-    if ("exec" in client) return await client.listen(`"${channel}"`, handlers.onNotify);
+    if ("exec" in client) return await client.listen(channel, handlers.onNotify);
     return await onPg(client, channel, handlers);
   } catch (error) {
     throw postgresError(error);
@@ -67,7 +67,7 @@ async function onPg(
   client.on("end", onLost);
   await client.connect();
   try {
-    await client.query(`LISTEN "${channel}"`);
+    await client.query(`LISTEN ${channel}`);
   } catch (error) {
     await client.end();
     throw error;

@@ -2,7 +2,7 @@
 -- may run twice. In all files the schema is written `latchkey` and replaced by the configured one.
 --
 -- No index covers what a claim's life changes (state, lease, result), so that its updates stay in
--- the row's page (HOT), for which half of each page is left free. Expiry is indexed by the minute:
+-- the row's page (HOT), for which 40 % of each page is left free. Expiry is indexed by the minute:
 -- a completion moves it by the length of its work, which rarely reaches the next minute.
 
 -- One row a key. Times are ms of this server's clock; what a state does not need is NULL.
@@ -30,7 +30,7 @@ CREATE TABLE IF NOT EXISTS latchkey.records (
   step_names text[],
   step_results bytea[],
   result bytea
-) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05);
+) WITH (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.05);
 
 CREATE INDEX IF NOT EXISTS records_expiry ON latchkey.records (expires_minute);
 
