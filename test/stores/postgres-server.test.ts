@@ -215,6 +215,13 @@ describe("check()", () => {
     await postgresStore(hasty, { schema, allowVolatile: true }).check();
   });
 
+  it("refuses a replica", async () => {
+    const standby = await startPostgres({ standby: true });
+    closers.push(() => standby.stop());
+    const store = postgresStore(poolOf({ connectionString: standby.url }), { allowVolatile: true });
+    await expect(store.check()).rejects.toThrow(/replica or read-only\. Connect to the writer/);
+  });
+
   it("refuses a server that cannot write", async () => {
     const { schema } = await storeOn(admin);
     const reading = poolOf({ options: "-c default_transaction_read_only=on" });

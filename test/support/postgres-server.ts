@@ -4,8 +4,17 @@
 
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { hash, randomUUID } from "node:crypto";
-import { chownSync, cpSync, existsSync, globSync, mkdirSync, renameSync, rmSync } from "node:fs";
-import { mkdtempSync } from "node:fs";
+import {
+  chownSync,
+  cpSync,
+  existsSync,
+  globSync,
+  mkdirSync,
+  mkdtempSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { inject } from "vitest";
@@ -18,6 +27,8 @@ export interface PostgresOptions {
   readonly bin?: string;
   /** Settings, such as `{ fsync: "on" }`; they beat the defaults. */
   readonly settings?: Readonly<Record<string, string>>;
+  /** Starts a hot standby: it can be read, but not written. */
+  readonly standby?: boolean;
 }
 
 /** One running server; its superuser is `postgres`, without a password. */
@@ -40,7 +51,7 @@ const DEFAULTS = {
   unix_socket_directories: "",
   fsync: "off",
   shared_buffers: "32MB",
-  max_connections: "80",
+  max_connections: "100",
   lc_messages: "C",
 } as const;
 
@@ -50,6 +61,7 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Post
   if (bin === "") throw new Error("No Postgres was found. Install it or set POSTGRES_BIN.");
   const data = newFolder();
   cpSync(templateOf(bin), data, { recursive: true });
+  if (options.standby === true) writeFileSync(join(data, "standby.signal"), "");
   give(data);
   const settings = { ...DEFAULTS, ...options.settings };
   const start = (port: number) => launch(join(bin, "postgres"), data, { ...settings, port });
@@ -86,7 +98,7 @@ async function launch(
   child.stderr.on("data", (bytes: Buffer) => (log = (log + bytes.toString()).slice(-4_000)));
   child.on("error", (error) => void (log += error.message));
   guard(child);
-  const ready = (): boolean => log.includes("ready to accept connections");
+  const ready = (): boolean => /ready to accept (read-only )?connections/.test(log);
   try {
     await until(() => hasEnded(child) || ready(), { withinMs: READY_MS });
   } catch (cause) {
@@ -133,7 +145,8 @@ interface User {
   readonly gid?: number;
 }
 
-function serverUser(): User {
+/** Whom a server that refuses to run as root runs as. */
+export function serverUser(): User {
   if (process.getuid?.() !== 0) return {};
   for (const name of ["postgres", "nobody"]) {
     const { status, stdout } = spawnSync("id", ["-u", name]);
