@@ -1,5 +1,7 @@
 /** The adapters on Node's request and response, over real sockets: node, Express 4 and 5. */
+import type { IncomingMessage } from "node:http";
 import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
 import { afterEach, describe, expect, it } from "vitest";
 import { idempotent } from "../../src/adapters/node.ts";
 import { createEngine } from "../../src/engine/engine.ts";
@@ -183,6 +185,31 @@ describe.each(places)("a client that goes away on %s", (_name, place) => {
     expect(runs).toBe(2);
   });
 
+  it("changes nothing for a pipeline that begins after it left (B-76)", async () => {
+    const gate = Promise.withResolvers<void>();
+    let runs = 0;
+    let gone: IncomingMessage["socket"] | undefined;
+    const post = await posting(place, async (req, res) => {
+      runs += 1;
+      gone = req.socket;
+      await gate.promise;
+      await pipeline(Readable.from(["one ", "two"]), res);
+    });
+    const abort = new AbortController();
+    const cut = post("k", { signal: abort.signal });
+    await until(() => gone);
+    abort.abort();
+    await expect(cut).rejects.toThrow();
+    await until(() => gone?.closed);
+    gate.resolve();
+    const retry = await until(async () => {
+      const answer = await post("k");
+      return answer.status === 200 ? answer : undefined;
+    });
+    expect(await retry.text()).toBe("one two");
+    expect(runs).toBe(1);
+  });
+
   it("before its body has arrived is not answered and claims nothing (B-77)", async () => {
     let runs = 0;
     const post = await posting(place, (_req, res) => void res.end(String((runs += 1))));
@@ -217,6 +244,28 @@ describe.each(places)("streams on %s", (_name, place) => {
       async () => (await (await post("k")).json()).code === "result-omitted" || undefined,
     );
     expect(runs).toBe(1);
+  });
+
+  it("of events end when their client had left before the first (B-110)", async () => {
+    const gate = Promise.withResolvers<void>();
+    let closed = false;
+    let gone: IncomingMessage["socket"] | undefined;
+    const post = await posting(place, async (req, res) => {
+      gone = req.socket;
+      res.once("close", () => (closed = true));
+      await gate.promise;
+      res.writeHead(200, { "content-type": "text/event-stream" });
+      res.write("data: 1\n\n");
+    });
+    const abort = new AbortController();
+    const cut = post("k", { signal: abort.signal });
+    await until(() => gone);
+    abort.abort();
+    await expect(cut).rejects.toThrow();
+    await until(() => gone?.closed);
+    gate.resolve();
+    await until(async () => (await (await post("k")).json()).code === "result-omitted");
+    expect(closed).toBe(true);
   });
 
   it("let their first bytes through early (B-109)", async () => {

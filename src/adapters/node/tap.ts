@@ -48,7 +48,10 @@ export function tapResponse(res: ServerResponse, tap: Tap): void {
 
   // An event must not wait for its last byte, and a stream of them is nothing to replay (B-110).
   function passEvents(bytes: Buffer, done?: Callback): boolean {
-    if (!kept.isOver()) res.once("close", () => end());
+    if (!kept.isOver()) {
+      res.once("close", () => end());
+      if (wire.isGone()) process.nextTick(() => res.emit("close")); // it was not told before
+    }
     kept.abandon();
     return wire.write(bytes, done);
   }
@@ -83,6 +86,8 @@ export function tapResponse(res: ServerResponse, tap: Tap): void {
 }
 
 interface Wire {
+  /** The client has left. */
+  readonly isGone: () => boolean;
   readonly write: (bytes: Buffer, done?: Callback) => boolean;
   readonly end: (bytes: Buffer) => void;
   readonly destroy: ServerResponse["destroy"];
@@ -98,8 +103,9 @@ function wireOf(res: ServerResponse): Wire {
   const end = res.end.bind(res);
   const emit = res.emit.bind(res) as (name: string | symbol, ...args: unknown[]) => boolean;
   const destroy = res.destroy.bind(res);
-  let gone = false;
+  let gone = res.closed;
   let over = false;
+  hideMarks(res, () => !over && !isEventStream(res));
 
   res.emit = ((name: string | symbol, ...args: unknown[]): boolean => {
     if (name !== "close" || over || isEventStream(res)) return emit(name, ...args);
@@ -108,6 +114,7 @@ function wireOf(res: ServerResponse): Wire {
   }) as typeof res.emit;
 
   return {
+    isGone: () => gone,
     write: (bytes, done) => {
       if (!gone && bytes.length > 0) return write(bytes, done);
       if (done !== undefined) process.nextTick(done);
@@ -129,6 +136,20 @@ function wireOf(res: ServerResponse): Wire {
       return destroy(error);
     },
   };
+}
+
+/** A pipeline refuses a response that Node has marked as gone, and would never end it. */
+function hideMarks(res: ServerResponse, isHidden: () => boolean): void {
+  for (const mark of ["destroyed", "_closed"]) {
+    let marked: unknown = Reflect.get(res, mark);
+    Object.defineProperty(res, mark, {
+      configurable: true,
+      get: () => marked === true && !isHidden(),
+      set(value: unknown) {
+        marked = value;
+      },
+    });
+  }
 }
 
 // Headers given to writeHead never show in getHeaders(): set them first, then write the head as
