@@ -8,6 +8,7 @@ import type { HeaderList } from "../../http/answer.ts";
 import type { Captured } from "../../http/recorded.ts";
 import { createHold } from "../../http/hold.ts";
 import { createKeep } from "../../http/keep.ts";
+import { holdHead } from "./head.ts";
 
 export interface Tap {
   /** Largest body that is kept, in bytes. */
@@ -31,6 +32,7 @@ export function tapResponse(res: ServerResponse, tap: Tap): void {
   const kept = createKeep(tap.limitBytes);
   const hold = createHold();
   let ending = false;
+  let isHeld = false; // ended, and not yet recorded
   // As the handler left them: a layer outside (compression) adds its own when the head is written.
   let headers: HeaderList | undefined;
   const seal = (): HeaderList => (headers ??= headersOf(res));
@@ -38,6 +40,7 @@ export function tapResponse(res: ServerResponse, tap: Tap): void {
   function write(chunk: unknown, encoding?: unknown, callback?: unknown): boolean {
     const bytes = toBuffer(chunk, encoding);
     const done = callbackOf(encoding, callback);
+    if (isHeld) return swallow(done); // Node would refuse it
     if (ending || bytes.length === 0) return wire.write(bytes, done);
     if (isEventStream(res)) return passEvents(bytes, done);
     kept.add(bytes);
@@ -71,7 +74,13 @@ export function tapResponse(res: ServerResponse, tap: Tap): void {
       return res;
     }
     const captured = { status: res.statusCode, headers: sealed, body: kept.body() };
-    void tap.onEnd(captured).then(() => wire.end(hasBody(res) ? rest : nothing));
+    isHeld = true;
+    const letGo = holdHead(res);
+    void tap.onEnd(captured).then(() => {
+      isHeld = false;
+      letGo();
+      wire.end(hasBody(res) ? rest : nothing);
+    });
     return res;
   }
 
@@ -117,8 +126,7 @@ function wireOf(res: ServerResponse): Wire {
     isGone: () => gone,
     write: (bytes, done) => {
       if (!gone && bytes.length > 0) return write(bytes, done);
-      if (done !== undefined) process.nextTick(done);
-      return true;
+      return swallow(done);
     },
     end: (bytes) => {
       over = true;
@@ -185,6 +193,11 @@ export function headersOf(res: ServerResponse): HeaderList {
   return Object.entries(res.getHeaders()).flatMap(([name, value]) =>
     (Array.isArray(value) ? value : [value]).map((one): [string, string] => [name, String(one)]),
   );
+}
+
+function swallow(done?: Callback): true {
+  if (done !== undefined) process.nextTick(done);
+  return true;
 }
 
 function hasBody(res: ServerResponse): boolean {
