@@ -8,7 +8,7 @@ import { admit } from "../http/admit.ts";
 import type { Idempotency } from "../http/execution.ts";
 import { httpPolicy } from "../http/policy.ts";
 import type { HttpOptions } from "../http/policy.ts";
-import { parsedContent } from "./node/body.ts";
+import { bodyLeftIn, parsedContent } from "./node/body.ts";
 import { guardResponse, nodeExchange, sendAnswer, setHeaders } from "./node/exchange.ts";
 
 export type { Idempotency } from "../http/execution.ts";
@@ -43,7 +43,7 @@ export function idempotent<Req extends ExpressRequest = ExpressRequest>(
       operation: `${req.method} ${req.baseUrl}${String(pattern)}`,
       // A body parser has read the stream to its end; without one the bytes are still there.
       content: req.readableEnded
-        ? () => parsedContent(req, bodyOf(req), policy.fingerprint)
+        ? () => parsedContent(req, bodyLeftIn(req), policy.fingerprint)
         : undefined,
     };
     const exchange = nodeExchange([req, res, req], [options, policy], place);
@@ -62,9 +62,4 @@ export function idempotent<Req extends ExpressRequest = ExpressRequest>(
     }
   }
   return (req, res, next) => void protect(req, res, next).catch(next);
-}
-
-// Uploaded files are not in req.body.
-function bodyOf(req: ExpressRequest): unknown {
-  return "file" in req || "files" in req ? undefined : req.body;
 }

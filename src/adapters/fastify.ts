@@ -2,16 +2,16 @@
  * The adapter for Fastify 5: a plugin, written against the shape of Fastify and not its types.
  * Register it before the routes; it runs as the last preHandler, behind authentication.
  */
-import type { IncomingMessage, ServerResponse } from "node:http";
+import type { IncomingMessage } from "node:http";
 import type { Engine } from "../engine/engine.ts";
 import { admit } from "../http/admit.ts";
-import type { Answer } from "../http/answer.ts";
 import type { Idempotency } from "../http/execution.ts";
-import { exposedHeaders } from "../http/headers.ts";
 import { httpPolicy } from "../http/policy.ts";
 import type { HttpOptions } from "../http/policy.ts";
 import { parsedContent } from "./node/body.ts";
 import { guardResponse, nodeExchange, setHeaders } from "./node/exchange.ts";
+import { sendReply } from "./node/reply.ts";
+import type { FastifyReply } from "./node/reply.ts";
 
 export type { Idempotency } from "../http/execution.ts";
 
@@ -24,13 +24,6 @@ export interface FastifyRequest {
   readonly routeOptions: { readonly url?: string | undefined };
   /** What a handler can ask of its execution; absent when it runs without a key. */
   idempotency?: Idempotency | null;
-}
-interface FastifyReply {
-  readonly raw: ServerResponse;
-  readonly code: (status: number) => unknown;
-  readonly header: (name: string, value: string | readonly string[]) => unknown;
-  readonly getHeader: (name: string) => string | number | readonly string[] | undefined;
-  readonly send: (payload?: unknown) => unknown;
 }
 type Done = (error?: Error) => void;
 type Hook = (request: never, reply: never, done: Done) => void;
@@ -107,19 +100,4 @@ function guardRoute<Req extends FastifyRequest>(engine: Engine, options: HttpOpt
   return (request: Req, reply: FastifyReply, done: Done) => {
     void protect(request, reply, done).catch(done);
   };
-}
-
-// Through the reply, so that hooks and headers of the layers outside apply to this exchange.
-function sendReply(reply: FastifyReply, { status, headers, body }: Answer): void {
-  reply.code(status);
-  for (const name of new Set(headers.map(([one]) => one))) {
-    const values = headers.filter(([one]) => one === name).map(([, value]) => value);
-    reply.header(name, values.length === 1 ? String(values[0]) : values);
-  }
-  if (reply.getHeader("access-control-allow-origin") !== undefined) {
-    const present = String(reply.getHeader("access-control-expose-headers") ?? "");
-    reply.header("access-control-expose-headers", exposedHeaders(present, headers));
-  }
-  const bodiless = [204, 205, 304].includes(status) || body.length === 0;
-  reply.send(bodiless ? undefined : Buffer.from(body));
 }

@@ -15,7 +15,7 @@ import { createKeep } from "../http/keep.ts";
 import { httpPolicy } from "../http/policy.ts";
 import type { HttpOptions, HttpPolicy } from "../http/policy.ts";
 import { recordedStream } from "./fetch/stream.ts";
-import { parsedContent } from "./node/body.ts";
+import { bodyLeftIn, parsedContent } from "./node/body.ts";
 import { guardResponse, nodeExchange, setHeaders } from "./node/exchange.ts";
 import { headersOf, isEventStream } from "./node/tap.ts";
 
@@ -95,11 +95,6 @@ function exchangeOf<Ctx extends KoaContext>(
 function prefixOf(pathname: string, path: string): string {
   if (pathname.endsWith(path)) return pathname.slice(0, pathname.length - path.length);
   return path === "/" ? pathname : "";
-}
-
-// Uploaded files are not in request.body.
-function bodyLeftIn(request: { readonly body?: unknown }): unknown {
-  return "file" in request || "files" in request ? undefined : request.body;
 }
 
 /** Answers through the context, so that the layers outside treat it like any response. */

@@ -60,6 +60,11 @@ function collect(
   });
 }
 
+/** What a parser has left of a body; nothing where it has put files elsewhere. */
+export function bodyLeftIn(request: { readonly body?: unknown }): unknown {
+  return "file" in request || "files" in request ? undefined : request.body;
+}
+
 /**
  * The content of a body that a parser has read, by what it left. Throws `TypeError` when it left
  * nothing: that could differ unseen between two requests.

@@ -95,9 +95,14 @@ export interface Guard {
 
 /**
  * Taps the response so that its end completes or releases the claim, whatever the handler does with
- * it.
+ * it. `isAtWork` is for frameworks that tell when a handler is done: until then nobody else's
+ * answer frees the key, whatever its status.
  */
-export function guardResponse(res: ServerResponse, execution: Execution): Guard {
+export function guardResponse(
+  res: ServerResponse,
+  execution: Execution,
+  isAtWork?: () => boolean,
+): Guard {
   let ended = false;
   let ran = false;
   setHeaders(res, execution.headers);
@@ -116,7 +121,10 @@ export function guardResponse(res: ServerResponse, execution: Execution): Guard 
   tapResponse(res, {
     ...tap,
     isForeign: (status) =>
-      ran && timeouts.has(status) && !isHandler(res) && !execution.records(status),
+      ran &&
+      (isAtWork?.() ?? timeouts.has(status)) &&
+      !isHandler(res) &&
+      !execution.records(status),
     onForeign: () => {
       execution.detach();
       tapResponse(detachResponse(res), tap);
