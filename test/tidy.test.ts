@@ -28,6 +28,8 @@ test.each([
   ["src/http/a.ts", `// A.\nimport "../adapters/b.ts";`, "must not import adapters/b.ts"],
   ["src/index.ts", `// A.\nimport("./cli/latchkey.ts");`, "must not import cli/latchkey.ts"],
   ["src/engine/a.ts", `// A.\nimport "express";`, "imports the package express"],
+  ["src/adapters/koa.ts", `// A.\nimport "@nestjs/core";`, "imports the package @nestjs/core"],
+  ["src/adapters/nest.ts", `// A.\nimport "express";`, "imports the package express"],
   ["src/other/a.ts", `// A.\nimport "./b.ts";`, "no arrow is drawn for other"],
   ["src/machine/a.ts", "// A.\nDate.now();", "machine/ uses Date"],
   ["src/machine/a.ts", "// A.\nMath.random();", "machine/ uses Math.random"],

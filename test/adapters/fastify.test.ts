@@ -35,6 +35,7 @@ const endings: Readonly<Record<string, (reply: FastifyReply) => unknown>> = {
   "send of zero": (reply) => reply.send(0),
   "send of bytes": (reply) => reply.send(Buffer.from([0, 255])),
   "send of a stream": (reply) => reply.type("text/plain").send(Readable.from(["one ", "two"])),
+  "send of a stream without a type": (reply) => reply.send(Readable.from(["one ", "two"])),
   "send of a Response": (reply) => reply.send(new Response("web", { status: 201 })),
   "204": (reply) => reply.code(204).send(),
   redirect: (reply) => reply.redirect("/elsewhere", 303),

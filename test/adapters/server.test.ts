@@ -185,7 +185,9 @@ describe.each(places)("a client that goes away on %s", (_name, place) => {
     expect(await settled("piped", pipe)).toBe(`part ${"x".repeat(100_000)}${"y".repeat(100_000)}`);
     expect(runs).toBe(2);
   });
+});
 
+describe.each(places)("a client that left early on %s", (_name, place) => {
   it("changes nothing for a pipeline that begins after it left (B-76)", async () => {
     const gate = Promise.withResolvers<void>();
     let runs = 0;

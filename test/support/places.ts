@@ -22,6 +22,8 @@ import type { Idempotency } from "../../src/http/execution.ts";
 import type { HttpOptions } from "../../src/http/policy.ts";
 import { memoryStore } from "../../src/stores/memory.ts";
 import { sqliteStore } from "../../src/stores/sqlite/sqlite-store.ts";
+import { mountNest } from "./nest-servers.ts";
+import type { Platform } from "./nest-servers.ts";
 
 export type PlaceOptions = Partial<HttpOptions<IncomingMessage>>;
 export type PlaceListener = (
@@ -113,6 +115,11 @@ const onKoa =
     return createServer((req, res) => void serveKoa(req, res));
   };
 
+const onNest =
+  (platform: Platform): Mount =>
+  (engine, options, listener) =>
+    mountNest(platform, [engine, options], listener);
+
 export const places: readonly (readonly [string, Place])[] = [
   ["node, memory", { mount: onNode }],
   ["node, SQLite", { mount: onNode, engine: { store: sqliteStore(":memory:") } }],
@@ -121,6 +128,8 @@ export const places: readonly (readonly [string, Place])[] = [
   ["Fastify 5", { mount: onFastify }],
   ["Koa 2", { mount: onKoa(Koa2) }],
   ["Koa 3", { mount: onKoa(Koa) }],
+  ["Nest 12 on Express", { mount: onNest("Express") }],
+  ["Nest 12 on Fastify", { mount: onNest("Fastify") }],
 ];
 
 /** Serves a listener at `/r`, its caller named by `X-User`. */

@@ -3,6 +3,7 @@
  * share.
  */
 import type { ServerResponse } from "node:http";
+import { Readable } from "node:stream";
 import type { Answer } from "../../http/answer.ts";
 import { exposedHeaders } from "../../http/headers.ts";
 
@@ -26,6 +27,10 @@ export function sendReply(reply: FastifyReply, { status, headers, body }: Answer
     const present = String(reply.getHeader("access-control-expose-headers") ?? "");
     reply.header("access-control-expose-headers", exposedHeaders(present, headers));
   }
-  const bodiless = [204, 205, 304].includes(status) || body.length === 0;
-  reply.send(bodiless ? undefined : Buffer.from(body));
+  if ([204, 205, 304].includes(status) || body.length === 0) return void reply.send();
+  const bytes = Buffer.from(body);
+  if (headers.some(([name]) => name === "content-type")) return void reply.send(bytes);
+  // Fastify gives bytes a type of its own, but streams none.
+  reply.header("content-length", String(bytes.length));
+  reply.send(Readable.from([bytes], { objectMode: false }));
 }
