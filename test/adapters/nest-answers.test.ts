@@ -1,5 +1,5 @@
 /** Every way in which a handler of Nest answers: first as without Latchkey, then replayed. */
-import { createReadStream, writeFileSync } from "node:fs";
+import { createReadStream, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -18,6 +18,7 @@ import {
   ParseIntPipe,
   Post,
   Redirect,
+  Render,
   Res,
   StreamableFile,
   UseFilters,
@@ -31,9 +32,11 @@ import type {
   NestInterceptor,
 } from "@nestjs/common";
 import { APP_INTERCEPTOR } from "@nestjs/core";
+import type { NestExpressApplication } from "@nestjs/platform-express";
+import type { NestFastifyApplication } from "@nestjs/platform-fastify";
 import { concat, delay, map, of } from "rxjs";
 import { describe, expect, it } from "vitest";
-import { createNest, platforms } from "../support/nest-servers.ts";
+import { createNest, listenNest, platforms } from "../support/nest-servers.ts";
 import type { Platform } from "../support/nest-servers.ts";
 import type { RawAnswer } from "../support/raw-post.ts";
 import { rawPost } from "../support/raw-post.ts";
@@ -227,6 +230,58 @@ describe.each(platforms.flatMap((one) => [[one, false] as const, [one, true] as 
     });
   },
 );
+
+@Controller()
+class Pages {
+  @Post("page") @Render("page") page() {
+    runs += 1;
+    return { text: `run ${runs}` };
+  }
+}
+
+describe("a rendered view on Nest on Express", () => {
+  it("is replayed without being rendered again (B-26)", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "latchkey-views-"));
+    writeFileSync(join(folder, "page.text"), "");
+    let rendered = 0;
+    type Rendered = (error: null, html: string) => void;
+    const render = (_file: string, { text }: { text: string }, done: Rendered) => {
+      rendered += 1;
+      done(null, `<p>${text}</p>`);
+    };
+    runs = 0;
+    const post = await listenNest("Express", {
+      controllers: [Pages],
+      configure: (app) => {
+        const express = app as NestExpressApplication;
+        express.engine("text", render);
+        express.setBaseViewsDir(folder);
+        express.setViewEngine("text");
+      },
+    });
+    for (const _ of [1, 2]) {
+      const page = await post("/page");
+      expect([page.status, await page.text()]).toEqual([201, "<p>run 1</p>"]);
+    }
+    expect(rendered).toBe(1);
+    rmSync(folder, { recursive: true });
+  });
+});
+
+describe("an injected request on Nest on Fastify", () => {
+  it("is answered and replayed without a socket (B-26)", async () => {
+    const app = await createNest("Fastify", { controllers: [Ways] });
+    await app.init();
+    const fastify = (app as NestFastifyApplication).getHttpAdapter().getInstance();
+    for (const replayed of [undefined, "true"]) {
+      const headers = { "idempotency-key": "k" };
+      const answer = await fastify.inject({ method: "POST", url: "/ways/string", headers });
+      expect([answer.statusCode, answer.body]).toEqual([201, "wörter"]);
+      expect(answer.headers["idempotency-replayed"]).toBe(replayed);
+    }
+    await app.close();
+  });
+});
 
 /** What a replay must repeat: the status, the headers that describe the body, and the body. */
 function contentOf({ status, head, body }: RawAnswer) {

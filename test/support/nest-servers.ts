@@ -3,7 +3,12 @@ import "reflect-metadata";
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { All, Controller, Req, Res } from "@nestjs/common";
-import type { INestApplication, ModuleMetadata, Type } from "@nestjs/common";
+import type {
+  INestApplication,
+  ModuleMetadata,
+  NestApplicationOptions,
+  Type,
+} from "@nestjs/common";
 import { NestFactory } from "@nestjs/core";
 import { ExpressAdapter } from "@nestjs/platform-express";
 import { FastifyAdapter } from "@nestjs/platform-fastify";
@@ -25,6 +30,10 @@ afterEach(async () => {
   await Promise.all(closers.splice(0).map((close) => close()));
 });
 
+type Init = Omit<RequestInit, "headers"> & {
+  readonly headers?: Readonly<Record<string, string | undefined>>;
+};
+
 export interface NestSetup {
   readonly controllers: Type[];
   readonly options?: Partial<NestOptions>;
@@ -34,22 +43,23 @@ export interface NestSetup {
   readonly isPlain?: boolean;
   readonly configure?: (app: INestApplication) => unknown;
   readonly engine?: Partial<EngineOptions>;
+  readonly app?: NestApplicationOptions;
 }
 
 /** Creates an application that has not begun to listen. */
 export async function createNest(
   platform: Platform,
-  { controllers, options, metadata = {}, isPlain = false, configure, engine }: NestSetup,
+  { controllers, options, metadata = {}, isPlain = false, ...more }: NestSetup,
 ): Promise<INestApplication> {
-  const own = createEngine({ store: memoryStore(), ...engine });
+  const own = createEngine({ store: memoryStore(), ...more.engine });
   const latchkey = LatchkeyModule.forRoot({ engine: own, scope: "public", ...options });
   const imports = [...(isPlain ? [] : [latchkey]), ...(metadata.imports ?? [])];
   const app = await NestFactory.create(
     { module: Root, ...metadata, imports, controllers },
     platform === "Express" ? new ExpressAdapter() : new FastifyAdapter(),
-    { logger: false, abortOnError: false },
+    { logger: false, abortOnError: false, ...more.app },
   );
-  configure?.(app);
+  more.configure?.(app);
   return app;
 }
 
@@ -66,13 +76,12 @@ export async function listenNest(platform: Platform, setup: NestSetup) {
   });
   await app.listen(0, "127.0.0.1");
   const { port } = (app.getHttpServer() as Server).address() as AddressInfo;
-  return (path: string, init: RequestInit = {}) =>
-    fetch(`http://127.0.0.1:${port}${path}`, {
-      method: "POST",
-      redirect: "manual",
-      ...init,
-      headers: { "idempotency-key": "k", ...init.headers },
-    });
+  return (path: string, init: Init = {}): Promise<Response> => {
+    const given = Object.entries({ "idempotency-key": "k", ...init.headers });
+    const headers = given.filter((entry): entry is [string, string] => entry[1] !== undefined);
+    const request: RequestInit = { method: "POST", redirect: "manual", ...init, headers };
+    return fetch(`http://127.0.0.1:${port}${path}`, request);
+  };
 }
 
 /** A listener on Node's request and response at `/r`, as a handler of Nest. */

@@ -26,6 +26,7 @@ export interface NestRequest {
 interface PlacedRequest extends NestRequest {
   readonly raw?: IncomingMessage;
   readonly rawBody?: unknown;
+  readonly hostname?: string;
   readonly routeOptions?: { readonly url?: string | undefined };
   readonly baseUrl?: string;
   readonly route?: { readonly path: string | RegExp };
@@ -107,7 +108,7 @@ export function placeOf(
     return parsedContent(req, body, fingerprint);
   };
   return {
-    target: host === undefined ? originalUrl : `//${req.headers.host ?? ""}${originalUrl}`,
+    target: host === undefined ? originalUrl : `//${request.hostname ?? ""}${originalUrl}`,
     operation: `${method} ${String(host ?? "")}${path}${unseenVersion(context, path)}`,
     // A parser has read the stream to its end; without one the bytes are still there.
     content: req.readableEnded ? content : undefined,

@@ -106,6 +106,8 @@ export function guardResponse(
   let ended = false;
   let ran = false;
   setHeaders(res, execution.headers);
+  const { statusCode } = res;
+  const headers = new Map(Object.entries(res.getHeaders()));
   const tap: Tap = {
     limitBytes: execution.maxRecordedBytes,
     onEnd: async (captured) => {
@@ -118,6 +120,13 @@ export function guardResponse(
       void execution.release();
     },
   };
+  // The handler goes on with the response that it was given.
+  function standIn(): void {
+    const other = detachResponse(res).setHeaders(headers as Map<string, string>);
+    other.statusCode = statusCode;
+    const isForeign = (): boolean => isAtWork?.() === true && !isHandler(res);
+    tapResponse(other, { ...tap, isForeign, onForeign: standIn });
+  }
   tapResponse(res, {
     ...tap,
     isForeign: (status) =>
@@ -127,7 +136,7 @@ export function guardResponse(
       !execution.records(status),
     onForeign: () => {
       execution.detach();
-      tapResponse(detachResponse(res), tap);
+      standIn();
     },
   });
   return {
