@@ -8,12 +8,13 @@ import {
   Module,
   Param,
   Post,
+  Scope,
   UnauthorizedException,
   Version,
   VersioningType,
 } from "@nestjs/common";
 import type { CanActivate, ExecutionContext } from "@nestjs/common";
-import { APP_GUARD, ExternalContextCreator } from "@nestjs/core";
+import { APP_GUARD, ExternalContextCreator, REQUEST } from "@nestjs/core";
 import { describe, expect, it } from "vitest";
 import {
   Idempotent,
@@ -144,8 +145,38 @@ describe.each(platforms)("the module on Nest on %s", (platform) => {
     expect((await post("/payments", as("a"))).headers.get("idempotency-replayed")).toBe("true");
     expect((await post("/payments", as(""))).status).toBe(400);
   });
+});
 
-  it("compares JSON by value, and target and body with it (B-22, B-55, B-58, B-62)", async () => {
+@Controller({ path: "scoped", scope: Scope.REQUEST })
+class Scoped {
+  @Inject(REQUEST) private readonly request!: NestRequest;
+  @Post() scoped() {
+    return { key: this.request.idempotency?.key, run: run() };
+  }
+}
+
+describe.each(platforms)("requests on Nest on %s", (platform) => {
+  it("may have a controller of their own (B-21)", async () => {
+    const post = await listenNest(platform, { controllers: [Scoped] });
+    runs = 0;
+    for (const _ of [1, 2]) {
+      expect(await (await post("/scoped")).json()).toEqual({ key: "k", run: "run 1" });
+    }
+  });
+
+  it("of another origin may read the layer's headers on a replay (B-31, B-105)", async () => {
+    const post = await listenNest(platform, {
+      controllers,
+      configure: (app) => app.enableCors({ origin: true, exposedHeaders: "X-Own" }),
+    });
+    await post("/payments", { headers: { origin: "https://a.example" } });
+    const replay = await post("/payments", { headers: { origin: "https://b.example" } });
+    expect(replay.headers.get("access-control-allow-origin")).toBe("https://b.example");
+    const exposed = replay.headers.get("access-control-expose-headers");
+    expect(exposed).toBe("X-Own, idempotency-replayed, idempotency-original-date");
+  });
+
+  it("are compared by value, and target and body with it (B-22, B-55, B-58, B-62)", async () => {
     const post = await listenNest(platform, { controllers });
     const send = (path: string, body: string) => post(path, { headers: json, body });
     const first = await send("/payments/1/capture", '{"a":1,"b":2}');
@@ -157,7 +188,7 @@ describe.each(platforms)("the module on Nest on %s", (platform) => {
     expect((await send("/payments/1/capture", '{"a":2}')).status).toBe(422);
   });
 
-  it("compares the raw body where Nest keeps it (B-62)", async () => {
+  it("are compared by their raw body where Nest keeps it (B-62)", async () => {
     const post = await listenNest(platform, {
       controllers,
       options: { fingerprint: { json: "bytes" } },
@@ -169,7 +200,7 @@ describe.each(platforms)("the module on Nest on %s", (platform) => {
     expect((await send('{"a":9007199254740992}')).status).toBe(201);
   });
 
-  it("leaves what is not HTTP alone", async () => {
+  it("that are not HTTP are left alone", async () => {
     const app = await createNest(platform, { controllers });
     await app.init();
     const creator = app.get(ExternalContextCreator);
