@@ -56,6 +56,10 @@ class Left {
       return () => void (isLetGo = true);
     });
   }
+  @Sse("silence", { method: RequestMethod.POST }) silence(@Req() req: Raw<IncomingMessage>) {
+    this.#arrive(req);
+    return new Observable(() => () => void (isLetGo = true));
+  }
   @Post("broken") broken() {
     runs += 1;
     const isBroken = runs === 1;
@@ -91,6 +95,15 @@ describe.each(platforms)("a client that leaves Nest on %s", (platform) => {
     const text = path === "observable" ? "charged" : "one two";
     expect([retry.status, await retry.text()]).toEqual([201, text]);
     expect(runs).toBe(1);
+  });
+
+  it("ends its events even before the first (B-110)", async () => {
+    const post = await listenNest(platform, { controllers: [Left] });
+    const abort = new AbortController();
+    const response = await post("/silence", { signal: abort.signal });
+    expect(response.headers.get("content-type")).toBe("text/event-stream");
+    abort.abort();
+    await until(() => isLetGo);
   });
 
   it("ends its events, which are omitted (B-110)", async () => {

@@ -44,6 +44,8 @@ export interface NestSetup {
   readonly configure?: (app: INestApplication) => unknown;
   readonly engine?: Partial<EngineOptions>;
   readonly app?: NestApplicationOptions;
+  /** Options of Fastify itself. */
+  readonly fastify?: ConstructorParameters<typeof FastifyAdapter>[0];
 }
 
 /** Creates an application that has not begun to listen. */
@@ -56,7 +58,7 @@ export async function createNest(
   const imports = [...(isPlain ? [] : [latchkey]), ...(metadata.imports ?? [])];
   const app = await NestFactory.create(
     { module: Root, ...metadata, imports, controllers },
-    platform === "Express" ? new ExpressAdapter() : new FastifyAdapter(),
+    platform === "Express" ? new ExpressAdapter() : new FastifyAdapter(more.fastify),
     { logger: false, abortOnError: false, ...more.app },
   );
   more.configure?.(app);

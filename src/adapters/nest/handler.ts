@@ -48,7 +48,7 @@ export function guardHandler(
       else void execution.settle({ status, headers: [], body: undefined });
     },
   });
-  const guard = guardResponse(res, execution, () => running > 0 || isAbandoned);
+  const guard = guardResponse(res, execution, () => running > 0);
   shieldSocket(req, res);
   return guard;
 }
