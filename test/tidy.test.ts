@@ -6,7 +6,8 @@ import { posix } from "node:path";
 import { expect, test } from "vitest";
 import { inspect } from "./support/tidy-rules.ts";
 
-const files = globSync("{src,test,scripts,bench,examples}/**/*.ts").map((file) =>
+const folders = "{src,test,scripts,bench,examples}/**/*.ts";
+const files = globSync(folders, { exclude: ["**/node_modules/**"] }).map((file) =>
   file.replaceAll("\\", "/"),
 );
 

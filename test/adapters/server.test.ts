@@ -327,19 +327,12 @@ describe.each(places)("a handler that breaks off on %s", (_name, place) => {
   });
 });
 
-const nodePlace = new Map(places).get("node, memory") as Place;
-
-describe("the node adapter", () => {
-  it("refuses to be built without a scope (B-101)", () => {
-    const engine = createEngine({ store: memoryStore() });
-    expect(() => idempotent(engine, {} as never, () => {})).toThrow(TypeError);
-  });
-
+describe.each(places)("a store that is closed on %s", (_name, place) => {
   it("answers 503 and executes nothing while the store is down (B-92)", async () => {
     const store = sqliteStore(":memory:");
     let runs = 0;
     const post = await posting(
-      { ...nodePlace, engine: { store } },
+      { ...place, engine: { store } },
       (_req, res) => void res.end(String((runs += 1))),
     );
     await store.close();
@@ -348,5 +341,12 @@ describe("the node adapter", () => {
     expect(response.headers.get("retry-after")).toBe("1");
     expect(runs).toBe(0);
     expect((await post(undefined)).status).toBe(200);
+  });
+});
+
+describe("the node adapter", () => {
+  it("refuses to be built without a scope (B-101)", () => {
+    const engine = createEngine({ store: memoryStore() });
+    expect(() => idempotent(engine, {} as never, () => {})).toThrow(TypeError);
   });
 });
