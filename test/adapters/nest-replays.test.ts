@@ -1,13 +1,23 @@
 /** What replays and refusals on Nest leave to the layers outside: loggers, hooks, interceptors. */
 import type { ServerResponse } from "node:http";
 import { setImmediate, setTimeout as delay } from "node:timers/promises";
-import { Catch, Controller, Header, HttpCode, Injectable, Post, Redirect } from "@nestjs/common";
+import {
+  Catch,
+  Controller,
+  Header,
+  HttpCode,
+  Injectable,
+  Module,
+  Post,
+  Redirect,
+} from "@nestjs/common";
 import type { CallHandler, ExecutionContext, NestInterceptor } from "@nestjs/common";
 import { APP_FILTER, APP_INTERCEPTOR } from "@nestjs/core";
 import type { NestFastifyApplication } from "@nestjs/platform-fastify";
 import { finalize, tap } from "rxjs";
 import { afterEach, describe, expect, it } from "vitest";
 import { listenNest, platforms } from "../support/nest-servers.ts";
+import type { NestSetup } from "../support/nest-servers.ts";
 import { until } from "../support/poll.ts";
 
 let seen: unknown[] = [];
@@ -47,6 +57,9 @@ class Watching implements NestInterceptor {
   }
 }
 
+@Module({ providers: [{ provide: APP_INTERCEPTOR, useClass: Watching }] })
+class Watched {}
+
 @Catch()
 class Failures {
   catch(error: unknown): void {
@@ -69,11 +82,12 @@ describe.each(platforms)("a replay on Nest on %s", (platform) => {
     expect(seen).toEqual([{ run: 1 }, "over", undefined, "over"]);
   });
 
-  it("runs no interceptor inside", async () => {
-    const post = await listenNest(platform, {
-      controllers: [Replayed],
-      configure: (app) => app.useGlobalInterceptors(new Watching()),
-    });
+  const inner: readonly (readonly [string, Partial<NestSetup>])[] = [
+    ["of the application", { configure: (app) => app.useGlobalInterceptors(new Watching()) }],
+    ["of a module imported behind", { metadata: { imports: [Watched] } }],
+  ];
+  it.each(inner)("runs no interceptor %s", async (_, setup) => {
+    const post = await listenNest(platform, { controllers: [Replayed], ...setup });
     for (const _ of ["first", "replay"]) {
       const response = await post("/watched");
       expect([response.status, await response.text()]).toEqual([201, '{"run":1}']);
