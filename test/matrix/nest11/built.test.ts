@@ -16,9 +16,9 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(installed, { recursive: true, force: true }));
 
-it("executes once and replays (B-2, B-26)", async () => {
+it.each(["serve.js", "serve.cjs"])("%s executes once and replays (B-2, B-26)", async (script) => {
   const stdio = ["ignore", "pipe", "inherit"] as const;
-  const server = spawn(process.execPath, [here("serve.js")], {
+  const server = spawn(process.execPath, [here(script)], {
     stdio: [...stdio],
     timeout: 15_000,
   });
