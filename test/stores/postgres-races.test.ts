@@ -54,7 +54,9 @@ async function arena(texts: SchemaTexts): Promise<Arena> {
     ALTER FUNCTION "${schema}".now_ms() RENAME TO quick_now_ms;
     CREATE FUNCTION "${schema}".now_ms() RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$
       BEGIN
-        PERFORM pg_sleep(CASE current_setting('application_name') WHEN 'slow' THEN 0.1 ELSE 0.02 END);
+        PERFORM pg_sleep(
+          CASE current_setting('application_name') WHEN 'slow' THEN 0.1 ELSE 0.02 END
+        );
         RETURN "${schema}".quick_now_ms();
       END $$;`);
   const options = { schema, sweepEveryMs: false } as const;
