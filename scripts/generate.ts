@@ -60,7 +60,7 @@ function render({ texts }: GeneratedModule, { folder, files }: Source): string {
   const exports = Object.entries(texts).map(
     ([name, text]) => `export const ${name}: string = ${JSON.stringify(text)};\n`,
   );
-  const head = `/** The texts of \`${from}\`, written by \`npm run generate\`; edit those instead. */\n\n`;
+  const head = `/** Made of \`${from}\` by \`npm run generate\`; edit those instead. */\n\n`;
   return head + exports.join("\n");
 }
 

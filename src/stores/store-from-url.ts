@@ -16,9 +16,9 @@ export interface StoreFromUrlOptions {
 
 /**
  * Opens `memory:`, `sqlite:./path/to.db`, `redis://host:port` or `rediss://…` (with the `ioredis`
- * package), `postgres://host/database` or `postgresql://…` (with the `pg` package, in its
- * schema `latchkey`). Throws `TypeError` on anything else, and what the store itself throws when it cannot be
- * opened. Closing the store ends what was opened here.
+ * package), `postgres://host/database` or `postgresql://…` (with the `pg` package, in its schema
+ * `latchkey`). Throws `TypeError` on anything else, and what the store itself throws when it cannot
+ * be opened. Closing the store ends what was opened here.
  */
 export async function storeFromUrl(
   url: string,

@@ -2,6 +2,8 @@
 import { Client } from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { storeFromUrl } from "../../src/stores/store-from-url.ts";
+import { startDemo } from "../support/demo-process.ts";
+import { until } from "../support/poll.ts";
 import { startPostgres } from "../support/postgres-server.ts";
 import type { PostgresProcess } from "../support/postgres-server.ts";
 import { runHere } from "../support/run-command.ts";
@@ -58,6 +60,15 @@ describe("a Postgres URL", () => {
     await expect(store.check()).resolves.toBeUndefined();
     await store.close();
     expect((await runHere(["records", "list"], url)).code).toBe(0);
+  });
+
+  it("with a password is not repeated by the demo", async () => {
+    const url = (await database("demo")).replace("postgres@", "postgres:secret@");
+    const demo = await startDemo({ store: url });
+    await until(() => demo.output().includes("recording in"));
+    expect(demo.output()).toContain("recording in postgres://postgres:***@127.0.0.1");
+    expect(demo.output()).not.toContain("secret");
+    await demo.kill();
   });
 
   it("that nobody answers is told in one line", async () => {

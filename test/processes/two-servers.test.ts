@@ -120,7 +120,7 @@ describe.each(stores)("two servers on one %s", (name, storeOf) => {
   });
 });
 
-// What a paused owner and a slow one are told on Postgres is held by the contract suite and the races.
+// What a paused owner and a slow one are told on Postgres is held by its contract suite and races.
 const twoKinds = stores.slice(0, 2);
 describe.each(twoKinds)("leases of two servers on one %s", (name, storeOf) => {
   const keyed = (test: string): string => `${name}-${test}`;

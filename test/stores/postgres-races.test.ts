@@ -22,13 +22,19 @@ let pool: Pool;
 let slowPool: Pool;
 beforeAll(async () => {
   server = await startPostgres();
-  pool = new Pool({ connectionString: server.url, max: 12 });
-  slowPool = new Pool({ connectionString: server.url, application_name: "slow", max: 1 });
+  const client = { connectionString: server.url };
+  pool = new Pool({ ...client, max: 12, ...clockOf(300_000) });
+  slowPool = new Pool({ ...client, max: 1, application_name: "slow", ...clockOf(-300_000) });
 });
 afterAll(async () => {
   await Promise.all([pool.end(), slowPool.end()]);
   await server.stop();
 });
+
+/** What a store that asks its client for the time would be told: here it is off by `offMs`. */
+function clockOf(offMs: number): { readonly options: string } {
+  return { options: `-c client.now_ms=${Date.now() + offMs}` };
+}
 
 const a = "owner-a" as OwnerToken;
 const id = "one" as RecordId;
@@ -54,7 +60,9 @@ async function arena(texts: SchemaTexts): Promise<Arena> {
     ALTER FUNCTION "${schema}".now_ms() RENAME TO quick_now_ms;
     CREATE FUNCTION "${schema}".now_ms() RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$
       BEGIN
-        PERFORM pg_sleep(CASE current_setting('application_name') WHEN 'slow' THEN 0.1 ELSE 0.02 END);
+        PERFORM pg_sleep(
+          CASE current_setting('application_name') WHEN 'slow' THEN 0.1 ELSE 0.02 END
+        );
         RETURN "${schema}".quick_now_ms();
       END $$;`);
   const options = { schema, sweepEveryMs: false } as const;
@@ -149,6 +157,13 @@ const races = {
         store.step(id, { owner: a, name: "charge", result: completion.result }),
       ),
   },
+  "between clients whose clocks are ten minutes apart (B-91)": {
+    outcome: ["claimed", "in-progress"],
+    run: async ({ store, slow }) => {
+      const first = await slow.claim(id, claimBy(a, long));
+      return [first.kind, (await store.claim(id, claimBy(rival, long))).kind];
+    },
+  },
   "between two operators": {
     outcome: ["not-in-doubt", "resolved"],
     run: async ({ store }) => {
@@ -193,6 +208,14 @@ const racy: Readonly<Record<string, readonly [SchemaTexts, keyof typeof races]>>
     "between a release and a takeover (B-84)",
   ],
   "remembers steps without a lock": [mutated("step", ...unlocked), "between a step and a takeover"],
+  "asks its client for the time": [
+    mutated(
+      "record",
+      "floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint",
+      "current_setting('client.now_ms')::bigint",
+    ),
+    "between clients whose clocks are ten minutes apart (B-91)",
+  ],
   "resolves without a lock": [mutated("resolve", ...unlocked), "between two operators"],
 };
 

@@ -1,10 +1,9 @@
 /** Waking waiters in other processes by LISTEN and NOTIFY, and only where somebody waits. */
-import { Client, Pool } from "pg";
+import { Client } from "pg";
 import postgres from "postgres";
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { claimBy } from "../../src/conformance/claim-by.ts";
 import type { OwnerToken, RecordId } from "../../src/machine/record.ts";
-import { postgresStore } from "../../src/stores/postgres/postgres-store.ts";
 import type {
   ListenClient,
   PostgresClient,
@@ -13,43 +12,19 @@ import type {
 import { composeMigration } from "../../src/stores/postgres/schema.ts";
 import { openPglite } from "../support/pglite.ts";
 import { until } from "../support/poll.ts";
-import { startPostgres } from "../support/postgres-server.ts";
-import type { PostgresProcess } from "../support/postgres-server.ts";
 import { mutated } from "../support/postgres-subjects.ts";
+import { usePostgres } from "../support/use-postgres.ts";
 
-let server: PostgresProcess;
-let pool: Pool;
-const closers: (() => unknown)[] = [];
-beforeAll(async () => {
-  server = await startPostgres();
-  pool = new Pool({ connectionString: server.url, max: 5 });
-});
-afterEach(async () => {
-  for (const close of closers.splice(0).toReversed()) await close();
-});
-afterAll(async () => {
-  await pool.end();
-  await server.stop();
-});
-
+const place = usePostgres();
+const { closers } = place;
 const a = "owner-a" as OwnerToken;
 const id = "one" as RecordId;
 const long = { leaseMs: 60_000, retentionMs: 60_000 };
 const completion = { owner: a, result: Uint8Array.of(1), retentionMs: 60_000 };
-const listener = (): Client => new Client({ connectionString: server.url });
+const listener = (): Client => new Client({ connectionString: place.server.url });
 
-let schemas = 0;
-async function storeOn(
-  client: PostgresClient,
-  listen: (() => ListenClient) | undefined,
-  schema = `watch${(schemas += 1)}`,
-): Promise<PostgresStore & { readonly schema: string }> {
-  const options = { schema, allowVolatile: true, ...(listen && { listen }) };
-  const store = postgresStore(client, options);
-  closers.push(() => store.close());
-  await store.migrate();
-  return { ...store, schema };
-}
+const storeOn = (client: PostgresClient, listen?: () => ListenClient, schema?: string) =>
+  place.storeOn(client, { ...(listen && { listen }), ...(schema && { schema }) });
 
 /** Counts the nudges of one watched record. */
 async function watched(store: PostgresStore, one = id) {
@@ -64,9 +39,9 @@ async function watched(store: PostgresStore, one = id) {
 
 type Pair = readonly [PostgresClient, () => ListenClient];
 const drivers: Readonly<Record<string, () => Promise<Pair>>> = {
-  pg: async () => [pool, listener],
+  pg: async () => [place.admin, listener],
   "postgres.js": async () => {
-    const sql = postgres(server.url, { max: 2 });
+    const sql = postgres(place.server.url, { max: 2 });
     closers.push(() => sql.end());
     return [sql, () => sql];
   },
@@ -125,7 +100,7 @@ async function lifeOf(store: PostgresStore): Promise<void> {
 
 describe("a commit on Postgres", () => {
   it("notifies only while somebody watches its record", async () => {
-    const store = await storeOn(pool, listener);
+    const store = await storeOn(place.admin, listener);
     expect(await notified(store.schema, () => lifeOf(store))).toEqual(["end"]);
     await store.forget(id);
     await store.claim(id, claimBy(a, long));
@@ -135,26 +110,26 @@ describe("a commit on Postgres", () => {
   });
 
   it("that always notified would be noticed", async () => {
-    const schema = `watch${(schemas += 1)}`;
+    const schema = place.newSchema();
     const texts = mutated("record", "IF now_ms < r.watched_until_ms THEN", "IF true THEN");
-    await pool.query(composeMigration({ schema }, texts));
-    const store = await storeOn(pool, listener, schema);
+    await place.admin.query(composeMigration({ schema }, texts));
+    const store = await storeOn(place.admin, listener, schema);
     expect(await notified(schema, () => lifeOf(store))).not.toEqual(["end"]);
   });
 });
 
 async function listeners(): Promise<readonly number[]> {
   const select = "SELECT pid FROM pg_stat_activity WHERE query LIKE 'LISTEN%'";
-  return (await pool.query<{ pid: number }>(select)).rows.map(({ pid }) => pid);
+  return (await place.admin.query<{ pid: number }>(select)).rows.map(({ pid }) => pid);
 }
 
 describe("a listening connection to Postgres", () => {
   it("that is lost wakes everybody, and is made anew", async () => {
-    const store = await storeOn(pool, listener);
+    const store = await storeOn(place.admin, listener);
     await store.claim(id, claimBy(a, long));
     const waiting = await watched(store);
     const [pid] = await listeners();
-    await pool.query("SELECT pg_terminate_backend($1)", [pid]);
+    await place.admin.query("SELECT pg_terminate_backend($1)", [pid]);
     await waiting.atLeast(1);
     await until(async () => (await listeners()).some((one) => one !== pid));
     await waiting.atLeast(2); // what was notified meanwhile is lost
@@ -164,7 +139,7 @@ describe("a listening connection to Postgres", () => {
   });
 
   it("ends with the store, and is not made before somebody watches", async () => {
-    const store = await storeOn(pool, listener);
+    const store = await storeOn(place.admin, listener);
     await lifeOf(store);
     expect(await listeners()).toEqual([]);
     const one = await watched(store);
@@ -178,12 +153,12 @@ describe("a listening connection to Postgres", () => {
   it("that cannot be made is told to whoever asks, and tried again", async () => {
     let port = 1;
     const store = await storeOn(
-      pool,
+      place.admin,
       () => new Client({ host: "127.0.0.1", port, user: "postgres" }),
     );
     await store.claim(id, claimBy(a, long));
     await expect(watched(store)).rejects.toMatchObject({ code: "store-unavailable" });
-    port = server.port;
+    port = place.server.port;
     const waiting = await watched(store);
     await store.complete(id, completion);
     await waiting.atLeast(1);
@@ -191,7 +166,7 @@ describe("a listening connection to Postgres", () => {
   });
 
   it("is not there where none was handed in", async () => {
-    const store = await storeOn(pool, undefined);
+    const store = await storeOn(place.admin, undefined);
     expect("watch" in store).toBe(false);
   });
 });

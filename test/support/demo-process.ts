@@ -6,6 +6,8 @@ import { guard } from "./server-process.ts";
 
 export interface DemoProcess {
   readonly url: string;
+  /** What it has printed on stdout so far. */
+  readonly output: () => string;
   /** What it has printed on stderr so far. */
   readonly complaints: () => string;
   /** Posts one payment with a key; `path` defaults to the protected route. */
@@ -40,6 +42,7 @@ export async function startDemo(flags: Readonly<Record<string, string>>): Promis
   const url = String(found[1]);
   return {
     url,
+    output: () => output,
     complaints: () => complaints,
     pay: (key, path = "/process-payment") =>
       fetch(url + path, {

@@ -1,5 +1,5 @@
-// A real PgBouncer that pools transactions in front of a Postgres: few server connections, handed to
-// whichever client's transaction comes next.
+// A real PgBouncer that pools transactions in front of a Postgres: few server connections, handed
+// to whichever client's transaction comes next.
 
 import { spawn } from "node:child_process";
 import { chownSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";

@@ -1,6 +1,6 @@
-// Real Postgres servers for tests: each on an ephemeral loopback port and in a data directory of its
-// own, copied from one that initdb has made once. How the programs are found: scripts/ensure-
-// postgres.ts. Postgres refuses to run as root: then it runs as another user of the machine.
+// Real Postgres servers for tests: each on an ephemeral loopback port and in a data directory of
+// its own, copied from one that initdb has made once. How the programs are found:
+// scripts/ensure-postgres.ts. Postgres refuses to run as root: then it runs as another user.
 
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { hash, randomUUID } from "node:crypto";

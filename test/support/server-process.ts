@@ -1,5 +1,5 @@
-// What the servers of tests have in common: a child process that is remembered, so that a worker that
-// ends early leaves none behind, and a free loopback port.
+// What the servers of tests have in common: a child process that is remembered, so that a worker
+// that ends early leaves none behind, and a free loopback port.
 
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";

@@ -102,9 +102,13 @@ function report({ kind, operation, attempt }: EngineEvent): void {
 
 function announce(address: string, store: string): void {
   process.stdout.write(
-    `latchkey demo listening on ${address}\nrecording in ${store}\n` +
+    `latchkey demo listening on ${address}\nrecording in ${withoutPassword(store)}\n` +
       `try: curl -X POST -H 'Idempotency-Key: demo-1' ${address}/process-payment\n`,
   );
+}
+
+function withoutPassword(store: string): string {
+  return store.replace(/(:\/\/[^/@]*?:)[^/@]*@/, "$1***@");
 }
 
 function portOf(text: string): number {

@@ -1,4 +1,4 @@
-/** `latchkey schema`: prints what the Postgres store needs in its database, for other tools to run. */
+/** `latchkey schema`: prints what the Postgres store needs in its database, for others to run. */
 import { Command } from "commander";
 import { migrationSql } from "../../stores/postgres/postgres-store.ts";
 

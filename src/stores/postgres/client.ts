@@ -82,8 +82,8 @@ function ofPostgresJs(sql: PostgresJsClient): Connection {
 }
 
 // postgres.js tells the statement of a lost connection before it has noticed the loss itself: the
-// next one, sent at once, would wait on the dead socket for ever. It notices at the end of this turn
-// of the event loop, where sockets are closed; immediates come before that.
+// next one, sent at once, would wait on the dead socket for ever. It notices at the end of this
+// turn of the event loop, where sockets are closed; immediates come before that.
 async function settled(pending: PromiseLike<readonly unknown[]>): Promise<readonly Row[]> {
   try {
     return (await pending) as readonly Row[];

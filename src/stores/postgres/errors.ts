@@ -1,7 +1,7 @@
 /**
  * What Postgres and its drivers throw, in the contract's words. Drivers hang the parameters, and
- * with them results and owner tokens, on their errors, and some messages of the server quote values:
- * what leaves here has the SQLSTATE, and the server's words only where they can hold no value.
+ * with them results and owner tokens, on their errors, and some messages of the server quote
+ * values: what leaves here has the SQLSTATE, and the server's words only where they can hold none.
  */
 import { isLatchkeyError, LatchkeyError } from "../../errors.ts";
 

@@ -12,8 +12,8 @@ export const oldestServer = 140_000;
 
 export interface SchemaOptions {
   /**
-   * The schema that holds the tables and functions, and nothing else. Default `"latchkey"`; letters,
-   * digits, `_` and `-`, at most 50, not beginning with a digit. Case counts.
+   * The schema that holds the tables and functions, and nothing else. Default `"latchkey"`;
+   * letters, digits, `_` and `-`, at most 50, not beginning with a digit. Case counts.
    */
   readonly schema?: string;
 }
@@ -83,8 +83,8 @@ BEGIN
   IF to_regclass('latchkey.migrations') IS NOT NULL THEN
     SELECT max(m.version) INTO version FROM latchkey.migrations AS m;
     IF version > ${schemaVersion} THEN
-      RAISE EXCEPTION 'The schema has version %, newer than ${schemaVersion}. Install a newer Latchkey.',
-        version USING ERRCODE = 'LK001';
+      RAISE EXCEPTION 'The schema has version %, newer than %. Install a newer Latchkey.',
+        version, ${schemaVersion} USING ERRCODE = 'LK001';
     END IF;
   ELSIF to_regclass('latchkey.records') IS NOT NULL THEN
     RAISE EXCEPTION 'The schema holds tables of something else. Choose another.'

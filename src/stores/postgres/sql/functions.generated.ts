@@ -1,4 +1,4 @@
-/** The texts of `src/stores/postgres/sql/*.sql`, written by `npm run generate`; edit those instead. */
+/** Made of `src/stores/postgres/sql/*.sql` by `npm run generate`; edit those instead. */
 
 export const attention: string = "-- attention: the notes, in the order of their records' ids.\n-- Params  limit, after_id and after_reason of the last note of the page before ('' at the start)\n-- Replies [{id, reason, operation, atMs}]\nCREATE OR REPLACE FUNCTION latchkey.attention(\n  p_limit integer, p_after_id text, p_after_reason text\n) RETURNS text LANGUAGE sql STABLE AS $latchkey$\n  SELECT coalesce(json_agg(json_build_object(\n    'id', page.id, 'reason', page.reason, 'operation', page.operation, 'atMs', page.at_ms\n  ) ORDER BY page.id, page.reason), '[]')::text\n  FROM (\n    SELECT * FROM latchkey.notes WHERE (id, reason) > (p_after_id, p_after_reason)\n    ORDER BY id, reason LIMIT p_limit\n  ) AS page\n$latchkey$;\n";
 

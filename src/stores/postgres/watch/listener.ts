@@ -40,7 +40,10 @@ export interface ListenHandlers {
   readonly onLost: () => void;
 }
 
-/** Listens on a channel, an identifier; resolves once it does, to what ends it. Rejects with `LatchkeyError`. */
+/**
+ * Listens on a channel, an identifier; resolves once it does, to what ends it. Rejects with
+ * `LatchkeyError`.
+ */
 export async function listenOn(
   client: ListenClient,
   channel: string,

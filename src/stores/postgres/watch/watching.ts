@@ -26,59 +26,28 @@ export interface Watching {
 
 /** Watches over one listening connection, opened with the first watcher. */
 export function createWatching({ open, channel, ask }: WatchingOptions): Watching {
-  const watchers = new Map<RecordId, Set<() => void>>();
-  const ended = new AbortController();
-  let listening: Promise<() => Promise<unknown>> | undefined;
-
-  function nudge(id: RecordId): void {
-    for (const onNudge of watchers.get(id) ?? []) onNudge();
-  }
-  function nudgeAll(): void {
-    for (const id of watchers.keys()) nudge(id);
-  }
-
-  function listen(): Promise<unknown> {
-    listening ??= connect();
-    return listening;
-  }
-
-  function connect(): Promise<() => Promise<unknown>> {
-    const attempt = listenOn(open(), channel, {
-      onNotify: (payload) => nudge(payload as RecordId),
-      onGap: nudgeAll,
-      onLost: () => lose(attempt),
-    });
-    attempt.catch(() => lose(attempt)); // told to whoever awaits it
-    return attempt;
-  }
-
-  // What was notified meanwhile is lost: everybody looks for themselves, now and when it is back.
-  function lose(attempt: Promise<unknown>): void {
-    if (listening !== attempt) return;
-    listening = undefined;
-    if (ended.signal.aborted || watchers.size === 0) return;
-    nudgeAll();
-    const again = (): void => {
-      if (!ended.signal.aborted && watchers.size > 0) void listen().then(nudgeAll, () => undefined);
-    };
-    setTimeout(again, reconnectMs).unref();
-  }
+  const watchers = createWatchers();
+  const line = createLine({
+    open: (onLost) =>
+      listenOn(open(), channel, {
+        onNotify: (payload) => watchers.nudge(payload as RecordId),
+        onGap: watchers.nudgeAll,
+        onLost,
+      }),
+    isWanted: () => watchers.ids().length > 0,
+    onGap: watchers.nudgeAll,
+  });
 
   // A record that could not be asked is found by the waiters' own slow polling.
   const reminder = setInterval(() => {
-    for (const id of watchers.keys()) ask(id, rememberedMs).catch(() => undefined);
+    for (const id of watchers.ids()) ask(id, rememberedMs).catch(() => undefined);
   }, rememberedMs / 3);
   reminder.unref();
 
   return {
     watch: async (id, onNudge) => {
-      await listen();
-      const one = (): void => onNudge();
-      const all = watchers.get(id) ?? new Set();
-      watchers.set(id, all.add(one));
-      const leave = (): void => {
-        if (all.delete(one) && all.size === 0) watchers.delete(id);
-      };
+      await line.up();
+      const leave = watchers.add(id, onNudge);
       try {
         await ask(id, rememberedMs);
       } catch (error) {
@@ -88,11 +57,79 @@ export function createWatching({ open, channel, ask }: WatchingOptions): Watchin
       return leave;
     },
     close: async () => {
-      ended.abort();
       clearInterval(reminder);
       watchers.clear();
-      const stop = await listening?.catch(() => undefined);
-      await stop?.();
+      await line.end();
+    },
+  };
+}
+
+/** Who watches what in this process. */
+function createWatchers() {
+  const watchers = new Map<RecordId, Set<() => void>>();
+  const nudge = (id: RecordId): void => {
+    for (const onNudge of watchers.get(id) ?? []) onNudge();
+  };
+  return {
+    ids: (): readonly RecordId[] => [...watchers.keys()],
+    clear: (): void => watchers.clear(),
+    nudge,
+    nudgeAll: (): void => {
+      for (const id of watchers.keys()) nudge(id);
+    },
+    add: (id: RecordId, onNudge: () => void): (() => void) => {
+      const one = (): void => onNudge(); // the same function may watch twice
+      const all = watchers.get(id) ?? new Set();
+      watchers.set(id, all.add(one));
+      return () => {
+        if (all.delete(one) && all.size === 0) watchers.delete(id);
+      };
+    },
+  };
+}
+
+type End = () => Promise<unknown>;
+interface LineOptions {
+  /** Connects; resolves to what ends the connection. */
+  readonly open: (onLost: () => void) => Promise<End>;
+  /** Whether a lost connection is worth making anew. */
+  readonly isWanted: () => boolean;
+  /** Something may have been missed: when the connection is lost, and when it is back. */
+  readonly onGap: () => void;
+}
+
+/** One connection, made when it is first wanted and anew when it is lost. */
+function createLine({ open, isWanted, onGap }: LineOptions) {
+  const ended = new AbortController();
+  let connection: Promise<End> | undefined;
+
+  function up(): Promise<End> {
+    connection ??= connect();
+    return connection;
+  }
+
+  function connect(): Promise<End> {
+    const attempt = open(() => lose(attempt));
+    attempt.catch(() => lose(attempt)); // told to whoever awaits it
+    return attempt;
+  }
+
+  function lose(attempt: Promise<End>): void {
+    if (connection !== attempt) return;
+    connection = undefined;
+    if (ended.signal.aborted || !isWanted()) return;
+    onGap();
+    setTimeout(() => {
+      if (!ended.signal.aborted && isWanted()) void up().then(onGap, () => undefined);
+    }, reconnectMs).unref();
+  }
+
+  return {
+    up,
+    end: async (): Promise<void> => {
+      ended.abort();
+      const end = await connection?.catch(() => undefined);
+      await end?.();
     },
   };
 }
