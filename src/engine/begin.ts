@@ -12,7 +12,8 @@ import type { SharedCalls } from "./local/shared-calls.ts";
 import { openedReply } from "./results/result-codec.ts";
 import { checkKey } from "./values/key.ts";
 import { persist } from "./store-call.ts";
-import type { Waiting } from "./waiting.ts";
+import type { Store } from "../stores/store.ts";
+import type { Seat, Waiting } from "./waiting.ts";
 
 /** One intent: who asks (scope), for what (operation), under which key, with what (fingerprint). */
 export interface Intent {
@@ -50,8 +51,9 @@ export interface BeginContext extends Omit<
   readonly replays: ReplayCache;
   readonly shared: SharedCalls<Outcome>;
   readonly waiting: Waiting;
-  /** How often a waiter asks for an owner elsewhere, in ms. */
+  /** How often a waiter asks for an owner elsewhere, in ms: alone, and while the store wakes it. */
   readonly pollMs: number;
+  readonly watchedPollMs: number;
 }
 
 /** Claims, or waits and claims again; rejects with `key-invalid` before any store call. */
@@ -61,23 +63,71 @@ export async function begin(lent: BeginContext, intent: Intent): Promise<Admissi
   const id = names.recordId(scope, operation, checkKey(key));
   const fingerprint = names.fingerprint(intent.fingerprint);
   const untilMs = runtime.nowMs() + waitMs;
-  let waited = false;
-  for (;;) {
-    const reply = await answer(lent, { ...intent, id, fingerprint });
-    if (reply === undefined) continue;
-    const leftMs = untilMs - runtime.nowMs();
-    if (reply.kind !== "in-progress" || leftMs <= 0 || signal?.aborted === true) {
-      return told(lent, { ...intent, reply, waited });
-    }
-    if (!waited) events.emit({ kind: "waited", operation });
-    waited = true;
-    // Through the claim again, never a plain read: it could deliver another body's response. Also
-    // at the end of the lease, in case the owner is dead (B-51).
-    const atMostMs = Math.max(1, Math.min(leftMs, lent.pollMs, reply.retryAfterMs));
-    if (!(await waiting.hold(id, atMostMs, signal))) {
-      return told(lent, { ...intent, reply, waited: false });
-    }
+  const named = { ...intent, id, fingerprint };
+  const reply = await answer(lent, named);
+  const patient = untilMs > runtime.nowMs() && signal?.aborted !== true;
+  const seat = reply.kind === "in-progress" && patient ? waiting.sit(id, signal) : undefined;
+  if (seat === undefined) return told(lent, operation, reply);
+  events.emit({ kind: "waited", operation });
+  try {
+    return told(lent, operation, await attend(lent, { ...named, untilMs, seat }, reply));
+  } finally {
+    seat.leave();
   }
+}
+
+type Named = Intent & { readonly id: ClaimContext["id"] };
+type Seated = Named & { readonly untilMs: number; readonly seat: Seat };
+
+/** Waits and claims again, until the answer is another one or the patience is over. */
+async function attend(lent: BeginContext, waiter: Seated, first: Outcome): Promise<Outcome> {
+  const { runtime, waiting } = lent;
+  const { id, seat, untilMs, signal } = waiter;
+  let reply = first;
+  let watch: Watch | undefined;
+  try {
+    for (;;) {
+      const leftMs = untilMs - runtime.nowMs();
+      if (reply.kind !== "in-progress" || leftMs <= 0 || signal?.aborted === true) return reply;
+      if (!waiting.isOwned(id)) watch ??= startWatch(lent.store, waiter);
+      const pollMs = watch?.isConfirmed() === true ? lent.watchedPollMs : lent.pollMs;
+      await seat.hold(Math.max(1, Math.min(leftMs, pollMs, reply.retryAfterMs)));
+      // Through the claim again, never a plain read: it could deliver another body's response. Also
+      // at the end of the lease, in case the owner is dead (B-51).
+      reply = await answer(lent, waiter);
+    }
+  } finally {
+    watch?.end();
+  }
+}
+
+interface Watch {
+  readonly isConfirmed: () => boolean;
+  readonly end: () => void;
+}
+
+/**
+ * Has the store wake a waiter. The confirmation wakes it first: what ended before the store was
+ * listening has been told to nobody.
+ */
+function startWatch(store: Store, { id, seat }: Seated): Watch {
+  let stop: (() => void) | undefined;
+  let ended = false;
+  store.watch?.(id, seat.wake).then(
+    (unwatch) => {
+      if (ended) return unwatch();
+      stop = unwatch;
+      seat.wake();
+    },
+    () => undefined, // the waiter polls
+  );
+  return {
+    isConfirmed: () => stop !== undefined,
+    end: () => {
+      ended = true;
+      stop?.();
+    },
+  };
 }
 
 type Claimed = Extract<ClaimReply, { readonly kind: "claimed" }>;
@@ -86,16 +136,16 @@ export type Outcome =
   | Exclude<Admission, { readonly kind: "execute" }>
   | (Claimed & { claim: Claim });
 
-type Named = Intent & { readonly id: ClaimContext["id"] };
-
-// What this process knows, or else the store's word; `undefined` when a duplicate beside us has
+// What this process knows, or else the store's word; asked again when a duplicate beside us has
 // just got the claim.
-async function answer(lent: BeginContext, intent: Named): Promise<Outcome | undefined> {
+async function answer(lent: BeginContext, intent: Named): Promise<Outcome> {
   const { id, fingerprint } = intent;
-  const known = lent.held.find(id, fingerprint) ?? lent.replays.find(id, fingerprint);
-  if (known !== undefined) return known;
-  const { reply, own } = await lent.shared.ask(id, fingerprint, () => claim(lent, intent));
-  return reply.kind === "claimed" && !own ? undefined : reply;
+  for (;;) {
+    const known = lent.held.find(id, fingerprint) ?? lent.replays.find(id, fingerprint);
+    if (known !== undefined) return known;
+    const { reply, own } = await lent.shared.ask(id, fingerprint, () => claim(lent, intent));
+    if (reply.kind !== "claimed" || own) return reply;
+  }
 }
 
 /**
@@ -140,13 +190,8 @@ function remember(context: ClaimContext, replays: ReplayCache, reply: ClaimReply
   else if (reply.kind !== "mismatch") replays.forget(id);
 }
 
-interface Told extends Intent {
-  readonly reply: Outcome;
-  readonly waited: boolean;
-}
-
 // One event for each outcome (B-113); a waiter's conflict and replay are told like any other.
-function told({ events, pace }: BeginContext, { reply, operation }: Told): Admission {
+function told({ events, pace }: BeginContext, operation: string, reply: Outcome): Admission {
   switch (reply.kind) {
     case "claimed": {
       const { attempt, takeover } = reply;

@@ -151,14 +151,18 @@ interface Lease {
   readonly lose: (forGood: boolean) => void;
   /** From here the store says what duplicates get, and no longer this process (B-25). */
   readonly leave: () => void;
+  /** Wakes who waits for this owner in this process; it is none any more. */
+  readonly disown: () => void;
 }
 
 function holdLease(context: ClaimContext, attempt: number): Lease {
   const { store, runtime, events, id, owner, operation, leaseMs, storeTimeoutMs } = context;
   const { fingerprint, askedAtMs } = context;
   const abort = new AbortController();
+  const disown = context.waiting.own(id);
   function lose(forGood: boolean): void {
     leave();
+    disown();
     if (forGood) note(context, "lease-lost");
     if (abort.signal.aborted) return;
     abort.abort(leaseLost());
@@ -174,13 +178,13 @@ function holdLease(context: ClaimContext, attempt: number): Lease {
   });
   const { leaseEndsAtMs } = heartbeat;
   const leave = context.held.enter(id, { fingerprint, claimedAtMs: askedAtMs, leaseEndsAtMs });
-  return { signal: abort.signal, heartbeat, lose, leave };
+  return { signal: abort.signal, heartbeat, lose, leave, disown };
 }
 
 function settlerOf(
   context: ClaimContext,
   attempt: number,
-  { heartbeat, lose }: Lease,
+  { heartbeat, lose, disown }: Lease,
 ): ReturnType<typeof createSettler> {
   const { runtime, events, operation } = context;
   const startedAtMs = runtime.nowMs();
@@ -198,7 +202,7 @@ function settlerOf(
       if (settled === "pending") note(context, "result-not-recorded");
       if (settled === "recorded") context.pace.note(operation, runtime.nowMs() - startedAtMs);
       ended.resolve();
-      context.waiting.wake(context.id);
+      disown();
       const kind = eventOf[settled];
       if (kind !== undefined) events.emit({ kind, operation, attempt });
     },

@@ -31,6 +31,8 @@ export type { OnAbandoned } from "../machine/record.ts";
 
 /** How often a waiting duplicate asks again for an owner in another process, in ms. */
 const pollMs = 250;
+/** The same where the store wakes it: only in case a message is lost. */
+const watchedPollMs = 2000;
 
 /** Defaults of every engine option. */
 export const engineDefaults: Readonly<{
@@ -148,6 +150,7 @@ export function createEngine(options: EngineOptions): Engine {
     storeTimeoutMs,
     onAbandoned,
     pollMs,
+    watchedPollMs,
     track,
   };
 

@@ -8,6 +8,7 @@ import type { Command, RecordId, ReplyTo, StoredRecord } from "../machine/record
 import { isOver, transition } from "../machine/transition.ts";
 import { noteRetentionMs, pageLimit, pageOf, recordPage } from "./listing.ts";
 import type { Note, NotePage, PageQuery, Store } from "./store.ts";
+import { createWatchers, freesWaiters } from "./watchers.ts";
 
 export interface MemoryStoreOptions {
   /**
@@ -28,6 +29,7 @@ export function memoryStore(options: MemoryStoreOptions = {}): Store {
   const now = options.now ?? Date.now;
   const records = new Map<RecordId, StoredRecord>();
   const notes = createNotes(now);
+  const watchers = createWatchers();
 
   function sweep(limit: number): number {
     const nowMs = now();
@@ -47,8 +49,10 @@ export function memoryStore(options: MemoryStoreOptions = {}): Store {
     if (command.kind === "claim" && !records.has(id) && records.size >= maxRecords) {
       if (sweep(maxRecords) === 0) throw full(maxRecords);
     }
-    const { next, reply } = transition<K>(records.get(id), command, now());
+    const before = records.get(id);
+    const { next, reply } = transition<K>(before, command, now());
     if (next !== undefined) records.set(id, next);
+    if (freesWaiters(before, next)) watchers.nudge(id);
     return reply;
   }
 
@@ -79,6 +83,7 @@ export function memoryStore(options: MemoryStoreOptions = {}): Store {
     note: notes.note,
     attention: notes.attention,
     dismiss: notes.dismiss,
+    watch: async (id, onNudge) => watchers.add(id, onNudge),
     forget: async (id) => records.delete(id),
     sweep: async (limit = 1000) => sweep(limit),
     check: async () => {},

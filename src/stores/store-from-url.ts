@@ -45,7 +45,12 @@ async function redisFromUrl(url: string): Promise<Store> {
   const client = new Redis(url, { enableOfflineQueue: false, maxRetriesPerRequest: 0 });
   client.on("error", () => undefined); // every command reports its own failure
   await connected(client);
-  return { ...redisStore(client), close: async () => client.disconnect() };
+  const store = redisStore(client);
+  const close = async (): Promise<void> => {
+    await store.close();
+    client.disconnect();
+  };
+  return { ...store, close };
 }
 
 async function postgresFromUrl(url: string, migrate: boolean): Promise<Store> {

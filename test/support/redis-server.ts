@@ -4,7 +4,7 @@
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -18,6 +18,8 @@ export interface RedisOptions {
   readonly bin?: string;
   /** Further command line settings, such as `["--appendonly", "yes"]`; they beat the defaults. */
   readonly args?: readonly string[];
+  /** Makes it a Sentinel, configured by these lines. */
+  readonly sentinel?: readonly string[];
 }
 
 /** One running server. */
@@ -40,14 +42,16 @@ export interface RedisProcess {
 }
 
 const READY_MS = 10_000;
-const DEFAULTS = ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"] as const;
+// Durable and never evicting, as `check()` wants a server; fsync would only slow the tests down.
+const DURABLE = ["--appendonly", "yes", "--appendfsync", "no"] as const;
+const DEFAULTS = ["--bind", "127.0.0.1", "--save", "", ...DURABLE] as const;
 
 /** Starts a server and resolves once it answers PING. Throws with its output if it never does. */
 export async function startRedis(options: RedisOptions = {}): Promise<RedisProcess> {
   const bin = options.bin ?? inject("redisServerBin");
   if (bin === "") throw new Error("No redis-server was found. Install it or set REDIS_SERVER_BIN.");
   const dir = await mkdtemp(join(tmpdir(), "latchkey-redis-"));
-  const args = [...DEFAULTS, "--dir", dir, ...(options.args ?? [])];
+  const args = await argumentsOf(options, dir);
   let { child, port } = await onFreePort(async (free) => {
     return { child: await launch(bin, [...args, "--port", String(free)], free), port: free };
   });
@@ -69,6 +73,16 @@ export async function startRedis(options: RedisOptions = {}): Promise<RedisProce
       child = await launch(bin, [...args, "--port", String(port)], port);
     },
   };
+}
+
+async function argumentsOf(
+  { args = [], sentinel }: RedisOptions,
+  dir: string,
+): Promise<readonly string[]> {
+  if (sentinel === undefined) return [...DEFAULTS, "--dir", dir, ...args];
+  const file = join(dir, "sentinel.conf"); // a Sentinel keeps its memory there
+  await writeFile(file, sentinel.join("\n"));
+  return [file, "--sentinel", "--bind", "127.0.0.1", "--dir", dir, ...args];
 }
 
 async function launch(bin: string, args: readonly string[], port: number): Promise<ChildProcess> {

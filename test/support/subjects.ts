@@ -3,8 +3,11 @@ import { Redis } from "ioredis";
 import type { StoreUnderTest } from "../../src/conformance/store-suite.ts";
 import { memoryStore } from "../../src/stores/memory.ts";
 import { createRedisStore } from "../../src/stores/redis/redis-store.ts";
+import type { RedisClient, RedisStoreOptions } from "../../src/stores/redis/redis-store.ts";
 import * as lua from "../../src/stores/redis/scripts.generated.ts";
 import { composeScripts } from "../../src/stores/redis/scripts.ts";
+import type { ScriptName } from "../../src/stores/redis/scripts.ts";
+import type { Store } from "../../src/stores/store.ts";
 import { sqliteStore } from "../../src/stores/sqlite/sqlite-store.ts";
 import { startRedis } from "./redis-server.ts";
 
@@ -35,7 +38,26 @@ export async function sqliteSubject(path = ":memory:"): Promise<Subject> {
 
 /** The one place where the scripts read the server's clock; tests read two keys instead. */
 export const serverTime = "redis.call('TIME')";
+// Redis itself forgets by the real clock: not before the virtual one says so.
+const patientPrelude = lua.record.replace("nowMs)", "nowMs) + 600000");
 const virtualTime = "{ redis.call('GET', 'clock:s'), redis.call('GET', 'clock:us') }";
+
+/**
+ * A store over any client of Redis, its virtual clock written into the scripts: no node of a
+ * cluster has to keep one. Each instant is a script of its own, so NOSCRIPT is met all the time.
+ */
+export function scriptedSubject(
+  client: RedisClient,
+  options: RedisStoreOptions = {},
+): StoreUnderTest & { readonly store: Store } {
+  const clock = virtualClock();
+  const now = () => `{ ${Math.floor(clock.nowMs() / 1000)}, ${(clock.nowMs() % 1000) * 1000} }`;
+  const scripts = new Proxy(composeScripts(), {
+    get: (_, name: ScriptName) => composeScripts(patientPrelude.replace(serverTime, now()))[name],
+  });
+  const store = createRedisStore(client, { prefix: "t:", ...options }, scripts);
+  return { store, clock };
+}
 
 /** A redis-server whose scripts read the virtual clock. `redis` is for looking behind. */
 export async function redisSubject(): Promise<Subject & { readonly redis: Redis }> {
@@ -48,9 +70,7 @@ export async function redisSubject(): Promise<Subject & { readonly redis: Redis 
     await redis.mset("clock:s", Math.floor(nowMs / 1000), "clock:us", (nowMs % 1000) * 1000);
   };
   await advance(0);
-  // Redis itself forgets by the real clock: not before the virtual one says so.
-  const patient = lua.record.replace("nowMs)", "nowMs) + 600000").replace(serverTime, virtualTime);
-  const scripts = composeScripts(patient);
+  const scripts = composeScripts(patientPrelude.replace(serverTime, virtualTime));
   const store = createRedisStore(redis, { prefix: "t:" }, scripts);
   const close = async (): Promise<void> => {
     redis.disconnect();

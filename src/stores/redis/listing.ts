@@ -1,21 +1,25 @@
 /**
- * Records and notes of a Redis, page by page, for operators: SCAN, never KEYS, and a bounded number
- * of its steps for each page. Notes are keys of their own beside the records.
+ * Records and notes of a Redis, page by page, for operators: SCAN, never KEYS, master after master,
+ * and a bounded number of its steps for each page. Notes are keys of their own beside the records.
  */
 import { isLatchkeyError } from "../../errors.ts";
 import type { RecordId, StoredRecord } from "../../machine/record.ts";
 import { noteRetentionMs, pageLimit, recordPage } from "../listing.ts";
 import type { Found } from "../listing.ts";
 import type { ListQuery, Note, NotePage, NoteReason, PageQuery, RecordPage } from "../store.ts";
-import type { Send } from "./client.ts";
+import type { Link, LinkedMaster } from "./client.ts";
+import { plainReply } from "./replies.ts";
+import type { Reply } from "./replies.ts";
 
 /** Most SCAN steps of one page, each of as many keys as the page may have. */
 const mostSteps = 20;
 const reasons: readonly NoteReason[] = ["result-not-recorded", "lease-lost", "bypassed"];
 
 export interface Listing {
-  readonly send: Send;
+  readonly link: Link;
   readonly prefix: string;
+  /** Runs `note.lua` on a key. */
+  readonly writeNote: (key: string, args: readonly string[]) => Promise<Reply>;
   /** A record without the bytes of its results; `undefined` when absent or of another state. */
   readonly head: (
     id: RecordId,
@@ -39,7 +43,8 @@ export async function listRecords(listing: Listing, query: ListQuery): Promise<R
 
 /** A page of notes. */
 export async function listNotes(listing: Listing, query: PageQuery): Promise<NotePage> {
-  const { send, prefix } = listing;
+  const { prefix } = listing;
+  const { send } = listing.link;
   const notes: NotePage["notes"][number][] = [];
   const next = await scan({ ...listing, prefix: `${prefix}note:` }, query, async (names) => {
     const texts = await Promise.all(names.map((name) => send("GET", [name])));
@@ -53,18 +58,17 @@ export async function listNotes(listing: Listing, query: PageQuery): Promise<Not
 }
 
 /** Keeps a note for 30 days, dated by the server's clock. */
-export async function writeNote({ send, prefix }: Listing, note: Note): Promise<void> {
-  const [seconds, microseconds] = (await send("TIME", [])) as readonly unknown[];
-  const atMs = Number(String(seconds)) * 1000 + Math.floor(Number(String(microseconds)) / 1000);
+export async function writeNote(listing: Listing, note: Note): Promise<void> {
   const { id, reason, operation } = note;
-  const text = JSON.stringify({ id, reason, operation, atMs });
-  await send("SET", [noteKey(prefix, id, reason), text, "PX", String(noteRetentionMs)]);
+  const key = noteKey(listing.prefix, id, reason);
+  const reply = await listing.writeNote(key, [id, reason, operation, String(noteRetentionMs)]);
+  plainReply(reply, ["noted"]);
 }
 
 /** Deletes the notes on a record. */
-export async function dismissNotes({ send, prefix }: Listing, id: RecordId): Promise<number> {
+export async function dismissNotes({ link, prefix }: Listing, id: RecordId): Promise<number> {
   const deleted = await Promise.all(
-    reasons.map((reason) => send("DEL", [noteKey(prefix, id, reason)])),
+    reasons.map((reason) => link.send("DEL", [noteKey(prefix, id, reason)])),
   );
   return deleted.reduce<number>((total, count) => total + Number(count), 0);
 }
@@ -91,22 +95,40 @@ async function read(
 
 /** Walks the keys of a prefix until `take` has a page; returns where to go on, if anywhere. */
 async function scan(
-  { send, prefix }: Listing,
+  { link, prefix }: Listing,
   query: PageQuery,
   take: (names: readonly string[]) => Promise<number>,
 ): Promise<string | undefined> {
   const limit = pageLimit(query);
-  const pattern = `${prefix.replaceAll(/[\\*?[\]^]/g, "\\$&")}*`;
+  const pattern = `${(link.keyPrefix + prefix).replaceAll(/[\\*?[\]^]/g, "\\$&")}*`;
   const seen = new Set<string>(); // SCAN may say a name twice
-  let cursor = query.after ?? "0";
-  for (let step = 0; step < mostSteps; step += 1) {
-    const reply = await send("SCAN", [cursor, "MATCH", pattern, "COUNT", String(limit)]);
-    const [next, names] = reply as readonly [unknown, readonly unknown[]];
-    cursor = String(next);
-    const fresh = names.map(String).filter((name) => !seen.has(name) && seen.add(name));
-    const taken = await take(fresh);
-    if (cursor === "0") return undefined;
-    if (taken >= limit) break;
+  let place = await placeOf(link, query.after);
+  for (let step = 0; place !== undefined; step += 1) {
+    const args = [place.cursor, "MATCH", pattern, "COUNT", String(limit)];
+    const reply = await place.master.send("SCAN", args);
+    const [cursor, names] = reply as readonly [unknown, readonly unknown[]];
+    const fresh = names.map((name) => String(name).slice(link.keyPrefix.length));
+    const taken = await take(fresh.filter((name) => !seen.has(name) && seen.add(name)));
+    place = String(cursor) === "0" ? place.behind : { ...place, cursor: String(cursor) };
+    if (taken >= limit || step + 1 >= mostSteps) break;
   }
-  return cursor;
+  return place && `${place.cursor}@${place.master.address}`;
+}
+
+/** A master, SCAN's cursor there, and the place after the last of its keys. */
+interface Place {
+  readonly master: LinkedMaster;
+  readonly cursor: string;
+  readonly behind: Place | undefined;
+}
+
+// Masters in the order of their addresses. Of one that is gone, a failover's, the rest is skipped.
+async function placeOf(link: Link, after = "0@"): Promise<Place | undefined> {
+  const [cursor = "", address = ""] = after.split("@", 2);
+  if (!/^\d+$/.test(cursor)) throw new TypeError("after must be the `next` of an earlier page.");
+  const masters = (await link.masters()).toSorted((a, b) => (a.address < b.address ? -1 : 1));
+  const left = masters.filter((master) => master.address >= address);
+  return left.reduceRight<Place | undefined>((behind, master) => {
+    return { master, cursor: master.address === address ? cursor : "0", behind };
+  }, undefined);
 }

@@ -16,7 +16,8 @@ export type ScriptName =
   | "complete"
   | "release"
   | "resolve"
-  | "get";
+  | "get"
+  | "note";
 export interface Script {
   readonly text: string;
   readonly digest: string;
@@ -35,6 +36,7 @@ export function composeScripts(prelude: string = lua.record): Readonly<Record<Sc
     release: script(finishing, prelude, lua.release),
     resolve: script(finishing, prelude, lua.resolve),
     get: script(finishing, prelude, lua.get),
+    note: script(finishing, prelude, lua.note),
   };
 }
 

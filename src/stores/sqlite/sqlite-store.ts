@@ -10,7 +10,9 @@ import type { ListQuery, NotePage, PageQuery, RecordPage, Store } from "../store
 import { createBatches } from "./batch.ts";
 import { openDatabase } from "./database.ts";
 import { noteName, notesOf } from "./notes.ts";
+import { freesWaiters } from "../watchers.ts";
 import { rowsOf } from "./rows.ts";
+import { watchOver } from "./watch.ts";
 
 export interface SqliteStoreOptions {
   /** The store's clock, ms since the epoch. Default `Date.now`: all processes are on one host. */
@@ -30,25 +32,27 @@ export function sqliteStore(path: string, options: SqliteStoreOptions = {}): Sto
   const rows = rowsOf(database);
   const { enqueue, idle } = createBatches(database, busyMs);
   const notes = notesOf(database);
+  const watch = watchOver(database, (id) => rows.read(id));
   const sweep = (limit: number) =>
     enqueue(() => {
       notes.sweep(now());
       return rows.sweep(now(), limit);
     });
   // Housekeeping: what fails now is swept in the next round, and claims report the same fault.
-  const sweeper = setInterval(() => void sweep(1000).catch(() => undefined), 60_000);
-  sweeper.unref();
+  const sweeper = setInterval(() => void sweep(1000).catch(() => undefined), 60_000).unref();
 
-  function apply<K extends Command["kind"]>(
+  async function apply<K extends Command["kind"]>(
     id: RecordId,
     command: Extract<Command, { readonly kind: K }>,
   ): Promise<ReplyTo[K]> {
-    return enqueue(() => {
+    const { reply, freed } = await enqueue(() => {
       const before = rows.read(id);
       const { next, reply } = transition<K>(before, command, now());
       if (next !== undefined && next !== before) rows.write(id, next);
-      return reply;
+      return { reply, freed: freesWaiters(before, next) };
     });
+    if (freed) watch.nudge(id);
+    return reply;
   }
 
   return {
@@ -79,11 +83,13 @@ export function sqliteStore(path: string, options: SqliteStoreOptions = {}): Sto
       return { notes: entries, ...rest };
     },
     dismiss: (id) => enqueue(() => notes.dismiss(id)),
+    watch: watch.watch,
     forget: (id) => enqueue(() => rows.remove(id)),
     sweep: (limit = 1000) => sweep(limit),
     check: () => enqueue(() => undefined),
     close: async () => {
       clearInterval(sweeper);
+      watch.close();
       await idle();
       if (database.isOpen) database.close();
     },

@@ -1,4 +1,5 @@
--- complete: the owner records its result; a repeated call keeps the first one.
+-- complete: the owner records its result; a repeated call keeps the first one, and writes it again:
+-- a WAIT counts the replicas of its connection's last write, and without one it would count any.
 -- ARGV owner, result, retentionMs      Replies recorded | lease-lost | corrupt
 local record, fault = read()
 if fault then return { fault } end
@@ -8,5 +9,9 @@ local said = record.resolutions
 if record.state == "completed" and said and said[#said - 3] ~= "not-executed" then
   return { "lease-lost" }
 end
-if record.state ~= "completed" then complete(record, ARGV[2], tonumber(ARGV[3])) end
+if record.state == "completed" then
+  write(record)
+else
+  complete(record, ARGV[2], tonumber(ARGV[3]))
+end
 return { "recorded" }

@@ -21,6 +21,10 @@ local function write(record)
   end
   local ttlMs = math.max(1, record.expiresAtMs - nowMs)
   redis.call("SET", KEYS[1], cmsgpack.pack(packed), "PX", text(ttlMs))
+  -- Wakes who waits for the owner. An ACL may forbid it: they poll, and the record stays written.
+  if record.state == "completed" or record.state == "released" then
+    redis.pcall("SPUBLISH", KEYS[1], "")
+  end
   return record
 end
 
