@@ -1,0 +1,114 @@
+/**
+ * How a protected exchange ends on the Web's types: whatever the handler returns or throws, the
+ * claim is completed or released, and the client gets the response it would have got without the
+ * layer, its last byte held until the record is written.
+ */
+import type { HeaderList } from "../../http/answer.ts";
+import { encodedHeaders } from "../../http/recording/encoding.ts";
+import type { Execution } from "../../http/execution.ts";
+import { createKeep } from "../../http/keep.ts";
+import {
+  addHeaders,
+  copyOf,
+  isHandedOver,
+  isOnWorkers,
+  isResponse,
+  withHeaders,
+} from "./exchange.ts";
+import { eventStream, isMadeOfBytes, readAhead, recordedStream } from "./stream.ts";
+import type { ThrownAnswer } from "./thrown.ts";
+
+export interface Work<Res> {
+  readonly respond: () => Promise<Res>;
+  /** What the platform answers for something that `respond` threw, where that is no failure. */
+  readonly answerOf?: (error: unknown) => ThrownAnswer | undefined;
+  /** Whether the client asked for an upgrade: then no response at all may be an outcome. */
+  readonly isUpgrade?: boolean;
+}
+
+/**
+ * Ends the execution with the response that `respond` makes, and returns what is to be sent.
+ * Releases the claim when `respond` throws, or makes something that is no response.
+ */
+export async function settleResponse<Res extends Response | undefined>(
+  execution: Execution,
+  { respond, answerOf, isUpgrade = false }: Work<Res>,
+): Promise<Res | Response> {
+  try {
+    const response = await respond();
+    if (isResponse(response)) return await settled(execution, response);
+    // Bun's `server.upgrade()` leaves nothing to return (B-110).
+    if (isUpgrade) await execution.settle({ status: 101, headers: [], body: undefined });
+    else await execution.release();
+    return response;
+  } catch (error) {
+    const answer = answerOf?.(error);
+    if (answer === undefined) await execution.release();
+    else await execution.settle({ ...answer, body: new Uint8Array(0) });
+    throw error;
+  }
+}
+
+async function settled(execution: Execution, response: Response): Promise<Response> {
+  // Before the body is touched: some servers add a default content type of their own to either.
+  const headers = [...response.headers];
+  const { status, body } = response;
+  if (isHandedOver(response)) {
+    if (status === 0) await execution.release();
+    else await execution.settle({ status: 101, headers, body: undefined });
+    return response;
+  }
+  if (body?.locked === true) {
+    throw new TypeError("The response has been read already. Return one that has not.");
+  }
+  if (body !== null) return settleBody(execution, { response, body, headers });
+  await execution.settle({ status, headers, body: new Uint8Array(0) });
+  return withHeaders(response, execution.headers);
+}
+
+interface WithBody {
+  readonly response: Response;
+  readonly body: ReadableStream<Uint8Array>;
+  readonly headers: HeaderList;
+}
+
+async function settleBody(
+  execution: Execution,
+  { response, body, headers }: WithBody,
+): Promise<Response> {
+  const { status } = response;
+  const sent = (content: ReadableStream | Uint8Array<ArrayBuffer>): Response =>
+    addHeaders(copyOf(response, content, headers), execution.headers);
+  const onEnd = (kept: Uint8Array | undefined) =>
+    execution.settle({ status, headers: recordable(headers, kept), body: kept });
+  if (isEventStream(response)) return sent(eventStream(body, { onEnd }));
+  const isStreamed = response.headers.has("transfer-encoding") || !mayBeWhole(body);
+  const { whole, source } = await readAhead(body, isStreamed ? 0 : execution.maxRecordedBytes);
+  if (whole !== undefined) {
+    await onEnd(whole);
+    return sent(whole);
+  }
+  const stream = recordedStream(source, {
+    keep: createKeep(execution.maxRecordedBytes),
+    onEnd,
+    onError: () => execution.release(),
+  });
+  return sent(stream);
+}
+
+function isEventStream({ headers }: Response): boolean {
+  return /^text\/event-stream\b/i.test(headers.get("content-type") ?? "");
+}
+
+let marksBytes: boolean | undefined;
+
+// Node and Workers tell a body that they made of bytes from a handler's stream; Bun and Deno do not.
+function mayBeWhole(body: ReadableStream<Uint8Array>): boolean {
+  marksBytes ??= isMadeOfBytes(new Response("x").body);
+  return !marksBytes || isMadeOfBytes(body);
+}
+
+// What Workers are still to compress on its way out is recorded as it is.
+function recordable(headers: HeaderList, body: Uint8Array | undefined): HeaderList {
+  return isOnWorkers && body !== undefined ? encodedHeaders(headers, body) : headers;
+}
