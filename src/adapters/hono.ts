@@ -13,14 +13,8 @@ import { exposedHeaders } from "../http/headers.ts";
 import { httpPolicy, keyFor, scopeFor } from "../http/policy.ts";
 import type { HttpOptions, HttpPolicy } from "../http/policy.ts";
 import { contentOfBytes } from "../http/target.ts";
-import {
-  bodyOf,
-  initOf,
-  isOnWorkers,
-  peekBody,
-  toResponse,
-  withHeaders,
-} from "./fetch/exchange.ts";
+import { bodyOf, initOf, peekBody, toResponse, withHeaders } from "./fetch/exchange.ts";
+import { isWorkers } from "./fetch/platform.ts";
 import { settleResponse } from "./fetch/settle.ts";
 import { methodOf, waitUntilOf } from "./fetch/wait-until.ts";
 
@@ -143,7 +137,7 @@ async function runHandler(c: HonoContext, next: () => Promise<void>): Promise<Re
 // Through the context, so that headers set by the layers outside (CORS, request ids) are kept.
 function answered(c: HonoContext, answer: Answer): Response {
   const made = inside(c).newResponse(bodyOf(answer), initOf(answer));
-  const response = isOnWorkers ? toResponse({ ...answer, headers: [...made.headers] }) : made;
+  const response = isWorkers ? toResponse({ ...answer, headers: [...made.headers] }) : made;
   if (response.headers.has("access-control-allow-origin")) {
     const present = response.headers.get("access-control-expose-headers") ?? "";
     const exposed = exposedHeaders(present, answer.headers);

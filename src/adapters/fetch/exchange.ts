@@ -5,12 +5,12 @@
 import type { Answer, HeaderList } from "../../http/answer.ts";
 import { exposedHeaders } from "../../http/headers.ts";
 import { createKeep } from "../../http/keep.ts";
+import { isWorkers } from "./platform.ts";
 
 const bodilessStatuses: ReadonlySet<number> = new Set([204, 205, 304]);
 
-/** Workers compress on the way out what has a `content-encoding`, unless they are told not to. */
-export const isOnWorkers: boolean = globalThis.navigator?.userAgent === "Cloudflare-Workers";
-const encoded: object = isOnWorkers ? { encodeBody: "manual" } : {};
+// Workers' word for a body that has its `content-encoding` already.
+const encoded: object = isWorkers ? { encodeBody: "manual" } : {};
 
 /** The response with more headers; a copy, since a redirect or a fetched one cannot be changed. */
 export function withHeaders<Res>(response: Res, more: HeaderList): Res | Response {
@@ -25,7 +25,7 @@ export function copyOf(
   headers: HeaderList,
 ): Response {
   // Only so do Workers keep what stands beside the headers: whether the body is compressed yet.
-  if (isOnWorkers) return new Response(body, response);
+  if (isWorkers) return new Response(body, response);
   const { status, statusText } = response;
   return new Response(body, { statusText, ...initOf({ status, headers }) });
 }

@@ -4,18 +4,11 @@
  * layer, its last byte held until the record is written.
  */
 import type { HeaderList } from "../../http/answer.ts";
-import { encodedHeaders } from "../../http/recording/encoding.ts";
 import type { Execution } from "../../http/execution.ts";
 import { createKeep } from "../../http/keep.ts";
-import {
-  addHeaders,
-  copyOf,
-  isHandedOver,
-  isOnWorkers,
-  isResponse,
-  withHeaders,
-} from "./exchange.ts";
-import { eventStream, isMadeOfBytes, readAhead, recordedStream } from "./stream.ts";
+import { addHeaders, copyOf, isHandedOver, isResponse, withHeaders } from "./exchange.ts";
+import { mayBeWhole, recordedHeaders, typedHeaders } from "./platform.ts";
+import { eventStream, readAhead, recordedStream } from "./stream.ts";
 import type { ThrownAnswer } from "./thrown.ts";
 
 export interface Work<Res> {
@@ -77,38 +70,25 @@ async function settleBody(
   { response, body, headers }: WithBody,
 ): Promise<Response> {
   const { status } = response;
-  const sent = (content: ReadableStream | Uint8Array<ArrayBuffer>): Response =>
-    addHeaders(copyOf(response, content, headers), execution.headers);
-  const onEnd = (kept: Uint8Array | undefined) =>
-    execution.settle({ status, headers: recordable(headers, kept), body: kept });
-  if (isEventStream(response)) return sent(eventStream(body, { onEnd }));
+  const { maxRecordedBytes, headers: more } = execution;
+  const settle = (kept: Uint8Array | undefined, own: HeaderList = headers) =>
+    execution.settle({ status, headers: recordedHeaders(own, kept), body: kept });
+  const sent = (content: Parameters<typeof copyOf>[1], own: HeaderList = headers) =>
+    addHeaders(copyOf(response, content, own), more);
+
+  if (isEventStream(response)) return sent(eventStream(body, { onEnd: settle }));
   const isStreamed = response.headers.has("transfer-encoding") || !mayBeWhole(body);
-  const { whole, source } = await readAhead(body, isStreamed ? 0 : execution.maxRecordedBytes);
+  const { whole, source } = await readAhead(body, isStreamed ? 0 : maxRecordedBytes);
   if (whole !== undefined) {
-    await onEnd(whole);
-    return sent(whole);
+    const typed = typedHeaders(headers, whole);
+    await settle(whole, typed);
+    return sent(whole, typed);
   }
-  const stream = recordedStream(source, {
-    keep: createKeep(execution.maxRecordedBytes),
-    onEnd,
-    onError: () => execution.release(),
-  });
-  return sent(stream);
+  const keep = createKeep(maxRecordedBytes);
+  const onError = () => execution.release();
+  return sent(recordedStream(source, { keep, onEnd: settle, onError }));
 }
 
 function isEventStream({ headers }: Response): boolean {
   return /^text\/event-stream\b/i.test(headers.get("content-type") ?? "");
-}
-
-let marksBytes: boolean | undefined;
-
-// Node and Workers tell a body that they made of bytes from a handler's stream; Bun and Deno do not.
-function mayBeWhole(body: ReadableStream<Uint8Array>): boolean {
-  marksBytes ??= isMadeOfBytes(new Response("x").body);
-  return !marksBytes || isMadeOfBytes(body);
-}
-
-// What Workers are still to compress on its way out is recorded as it is.
-function recordable(headers: HeaderList, body: Uint8Array | undefined): HeaderList {
-  return isOnWorkers && body !== undefined ? encodedHeaders(headers, body) : headers;
 }
