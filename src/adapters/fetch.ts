@@ -11,7 +11,6 @@ import type { HttpOptions, HttpPolicy } from "../http/policy.ts";
 import { contentOfBytes } from "../http/target.ts";
 import { peekBody, toResponse, withHeaders } from "./fetch/exchange.ts";
 import { settleResponse } from "./fetch/settle.ts";
-import { answerOfThrown } from "./fetch/thrown.ts";
 import { waitUntilOf } from "./fetch/wait-until.ts";
 
 export type { Idempotency } from "../http/execution.ts";
@@ -67,11 +66,7 @@ export function idempotent<
       case "execute": {
         const { execution } = admission;
         running.set(request, execution.idempotency);
-        return settleResponse(execution, {
-          respond: async () => handler(request, ...rest),
-          answerOf: (error) => answerOfThrown(error, request),
-          isUpgrade: request.headers.has("upgrade"),
-        });
+        return settleResponse(execution, request, async () => handler(request, ...rest));
       }
     }
   };

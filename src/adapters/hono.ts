@@ -87,8 +87,8 @@ export function idempotent<C extends HonoContext = HonoContext>(
       case "execute": {
         const { execution } = admission;
         inside(c).set("idempotency", execution.idempotency);
-        const respond = () => runHandler(c, next);
-        return replace(c, await settleResponse(execution, { respond }));
+        const run = () => runHandler(c, next);
+        return replace(c, await settleResponse(execution, c.req.raw, run));
       }
     }
   };

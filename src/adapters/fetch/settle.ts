@@ -9,15 +9,7 @@ import { createKeep } from "../../http/keep.ts";
 import { addHeaders, copyOf, isHandedOver, isResponse, withHeaders } from "./exchange.ts";
 import { mayBeWhole, recordedHeaders, typedHeaders } from "./platform.ts";
 import { eventStream, readAhead, recordedStream } from "./stream.ts";
-import type { ThrownAnswer } from "./thrown.ts";
-
-export interface Work<Res> {
-  readonly respond: () => Promise<Res>;
-  /** What the platform answers for something that `respond` threw, where that is no failure. */
-  readonly answerOf?: (error: unknown) => ThrownAnswer | undefined;
-  /** Whether the client asked for an upgrade: then no response at all may be an outcome. */
-  readonly isUpgrade?: boolean;
-}
+import { answerOfThrown } from "./thrown.ts";
 
 /**
  * Ends the execution with the response that `respond` makes, and returns what is to be sent.
@@ -25,17 +17,19 @@ export interface Work<Res> {
  */
 export async function settleResponse<Res extends Response | undefined>(
   execution: Execution,
-  { respond, answerOf, isUpgrade = false }: Work<Res>,
+  request: Request,
+  respond: () => Promise<Res>,
 ): Promise<Res | Response> {
   try {
     const response = await respond();
     if (isResponse(response)) return await settled(execution, response);
     // Bun's `server.upgrade()` leaves nothing to return (B-110).
+    const isUpgrade = request.headers.has("upgrade");
     if (isUpgrade) await execution.settle({ status: 101, headers: [], body: undefined });
     else await execution.release();
     return response;
   } catch (error) {
-    const answer = answerOf?.(error);
+    const answer = answerOfThrown(error, request);
     if (answer === undefined) await execution.release();
     else await execution.settle({ ...answer, body: new Uint8Array(0) });
     throw error;

@@ -12,6 +12,7 @@ type Handler = (request: Request, visit: Visit) => Response | Promise<Response>;
 interface Visit {
   /** Which run of this test it is, from 1. */
   readonly run: number;
+  readonly isOpen: () => boolean;
   /** Resolves when the test opens its gate. */
   readonly opened: () => Promise<void>;
 }
@@ -40,6 +41,18 @@ function parts(first: string, last: string, { opened }: Visit): ReadableStream<U
       await opened();
       controller.enqueue(encoder.encode(last));
       return controller.close();
+    },
+  });
+}
+
+/** An event, then signs of life until the gate opens: Workers notice with one that nobody takes it. */
+function events({ isOpen }: Visit): ReadableStream<Uint8Array> {
+  let sent = 0;
+  return new ReadableStream({
+    pull: async (controller) => {
+      if (isOpen()) return controller.close();
+      if ((sent += 1) > 1) await pause(20);
+      return controller.enqueue(encoder.encode(sent === 1 ? "data: 1\n\n" : ": alive\n\n"));
     },
   });
 }
@@ -75,7 +88,7 @@ const handlers: Readonly<Record<string, Handler>> = {
   large: () => new Response(new Uint8Array(2_000_000)),
   events: (_request, visit) => {
     const headers = { "content-type": "text/event-stream" };
-    return new Response(parts("data: 1\n\n", "data: 2\n\n", visit), { headers });
+    return new Response(events(visit), { headers });
   },
   throws: (_request, { run }) => {
     if (run === 1) throw new Error("the first run throws");
@@ -107,11 +120,12 @@ function handle(request: Request): Response | Promise<Response> {
   const test = request.headers.get("x-test") ?? "";
   const run = (kept.runs.get(test) ?? 0) + 1;
   kept.runs.set(test, run);
+  const isOpen = () => kept.open.has(test);
   const opened = async () => {
-    while (!kept.open.has(test)) await pause(5);
+    while (!isOpen()) await pause(5);
   };
   const kind = new URL(request.url).pathname.split("/").at(-1) ?? "";
-  return handlers[kind]?.(request, { run, opened }) ?? new Response("no handler", { status: 500 });
+  return handlers[kind]?.(request, { run, isOpen, opened }) ?? new Response("no handler", { status: 500 });
 }
 
 /** Opens the gate of a test, and tells how often its handler ran. */
