@@ -57,6 +57,20 @@ function events({ isOpen }: Visit): ReadableStream<Uint8Array> {
   });
 }
 
+/** Ten digits, one by one: whoever stops listening is noticed on the way. */
+function trickle(): ReadableStream<Uint8Array> {
+  let sent = 0;
+  return new ReadableStream({
+    pull: async (controller) => {
+      if (sent === 10) return controller.close();
+      await pause(30);
+      controller.enqueue(encoder.encode(String(sent)));
+      sent += 1;
+      return undefined;
+    },
+  });
+}
+
 const handlers: Readonly<Record<string, Handler>> = {
   binary: () => {
     const bytes = Uint8Array.from({ length: 256 }, (_, index) => index);
@@ -85,6 +99,7 @@ const handlers: Readonly<Record<string, Handler>> = {
     return new Response(`run ${run}`);
   },
   stream: (_request, visit) => new Response(parts("early ", "late", visit)),
+  trickle: () => new Response(trickle()),
   large: () => new Response(new Uint8Array(2_000_000)),
   events: (_request, visit) => {
     const headers = { "content-type": "text/event-stream" };

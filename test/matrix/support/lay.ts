@@ -32,6 +32,8 @@ export function layPackage(runtime: string): string {
   const work = join(folder, ".cache");
   rmSync(work, { recursive: true, force: true });
   mkdirSync(work, { recursive: true });
+  // Nearer than the repository's, whose paths would lead Bun and esbuild to the sources.
+  writeFileSync(join(work, "tsconfig.json"), "{}\n");
   return work;
 }
 

@@ -1,10 +1,39 @@
-/** The battery as a Worker. Its state is that of one isolate. */
+/** The battery as a Worker, and a route whose result is recorded after its answer has left. */
+import { createEngine } from "latchkey";
+import type { Store } from "latchkey";
+import { idempotent } from "latchkey/fetch";
 import { memoryStore } from "latchkey/memory";
 import { createBattery } from "../support/battery.ts";
 
 interface Context {
   waitUntil(work: Promise<unknown>): void;
 }
+type Rest = [env: object, ctx: Context];
 
-const battery = createBattery<[env: object, ctx: Context]>(() => memoryStore());
-export default { fetch: battery };
+const battery = createBattery<Rest>(() => memoryStore());
+
+/** A store that fails the first recording of each result. */
+function failingOnce(store: Store): Store {
+  const failed = new Set<string>();
+  return {
+    ...store,
+    complete: (id, completion) => {
+      if (failed.has(id)) return store.complete(id, completion);
+      failed.add(id);
+      return Promise.reject(new Error("the connection was reset"));
+    },
+  };
+}
+
+const engine = createEngine({ store: failingOnce(memoryStore()) });
+let runs = 0;
+const late = idempotent(
+  engine,
+  (_request: Request, ..._rest: Rest) => new Response(`run ${(runs += 1)}`),
+  { scope: "public" },
+);
+
+export default {
+  fetch: (request: Request, ...rest: Rest): Promise<Response> =>
+    request.url.endsWith("/late") ? late(request, ...rest) : battery(request, ...rest),
+};

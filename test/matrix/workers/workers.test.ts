@@ -2,6 +2,8 @@
 import { spawnSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { until } from "../../support/poll.ts";
 import { commandOf, layFiles, layPackage } from "../support/lay.ts";
 import { describeBattery } from "../support/rules.ts";
 import { startServer } from "../support/server-process.ts";
@@ -57,6 +59,25 @@ const worker :Workerd.Worker = (
 `;
 }
 
-describeBattery("Workers", () => serve("workers/worker.ts", { date: "2026-11-01", flags: [] }));
+const current = { date: "2026-11-01", flags: [] };
+describe("work behind the response of a Worker", () => {
+  it("goes on until the result is recorded, by waitUntil of its context (B-95)", async () => {
+    const { url, close } = await serve("workers/worker.ts", current);
+    const post = () =>
+      fetch(`${url}/late`, { method: "POST", headers: { "idempotency-key": "k" } });
+    try {
+      expect(await (await post()).text()).toBe("run 1");
+      const replay = await until(async () => {
+        const response = await post();
+        return response.status === 200 ? response : undefined;
+      });
+      expect(await replay.text()).toBe("run 1");
+    } finally {
+      await close();
+    }
+  });
+});
+
+describeBattery("Workers", () => serve("workers/worker.ts", current));
 const oldest = { date: "2024-10-14", flags: ["nodejs_compat"] };
 describeBattery("Workers of 2024", () => serve("workers/worker.ts", oldest));
