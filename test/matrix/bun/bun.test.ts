@@ -13,7 +13,7 @@ layFiles(cwd, ["bun/server.ts", "support/battery.ts", "support/open-store.ts"]);
 const serve = (env: Readonly<Record<string, string>>) =>
   startServer(bun, ["bun/server.ts"], { cwd, env });
 
-describeBattery("Bun, memory", () => serve({ STORE: "memory" }));
+describeBattery("Bun, memory", () => serve({ STORE: "memory" }), { upgrades: true });
 describeBattery("Bun, SQLite", () => serve({ STORE: "sqlite", PLACE: `${cwd}/latchkey.db` }));
 
 describe("Redis", () => {

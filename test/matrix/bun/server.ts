@@ -2,16 +2,35 @@
 import { createBattery } from "../support/battery.ts";
 import { openStore } from "../support/open-store.ts";
 
+interface Server {
+  readonly url: URL;
+  upgrade(request: Request): boolean;
+}
+interface Socket {
+  send(message: string): void;
+}
 declare const Bun: {
   serve(options: {
     readonly port: number;
     readonly hostname: string;
     readonly development: boolean;
-    readonly fetch: (request: Request, server: object) => Promise<Response>;
-  }): { readonly url: URL };
+    readonly fetch: (request: Request, server: Server) => Promise<Response | undefined>;
+    readonly websocket: { readonly message: (socket: Socket, message: string) => void };
+  }): Server;
 };
 
 const store = await openStore(process.env);
-const battery = createBattery<[server: object]>(() => store);
-const server = Bun.serve({ port: 0, hostname: "127.0.0.1", development: false, fetch: battery });
+const battery = createBattery<[server: Server], Response | undefined>({
+  store: () => store,
+  upgrade: (request, server) => {
+    return server.upgrade(request) ? undefined : new Response("no upgrade", { status: 426 });
+  },
+});
+const server = Bun.serve({
+  port: 0,
+  hostname: "127.0.0.1",
+  development: false,
+  fetch: battery,
+  websocket: { message: (socket, message) => socket.send(message) },
+});
 process.stdout.write(`listening on ${server.url}\n`);

@@ -13,7 +13,7 @@ layFiles(cwd, ["deno/server.ts", "support/battery.ts", "support/open-store.ts"])
 const serve = (env: Readonly<Record<string, string>>) =>
   startServer(deno, ["run", "-A", "--no-check", "deno/server.ts"], { cwd, env });
 
-describeBattery("Deno, memory", () => serve({ STORE: "memory" }));
+describeBattery("Deno, memory", () => serve({ STORE: "memory" }), { upgrades: true });
 describeBattery("Deno, SQLite", () => serve({ STORE: "sqlite", PLACE: `${cwd}/latchkey.db` }));
 
 describe("Redis", () => {

@@ -111,11 +111,24 @@ const handlers: Readonly<Record<string, Handler>> = {
   },
 };
 
-/** The app over a store; whatever the platform passes beside the request is passed on. */
-export function createBattery<Rest extends readonly unknown[]>(
-  open: () => Store,
-): (request: Request, ...rest: Rest) => Promise<Response> {
-  const engine = (kept.engine ??= createEngine({ store: open() }));
+/** What the app needs of its platform. */
+export interface Platform<Rest extends readonly unknown[], Res extends Response | undefined> {
+  readonly store: () => Store;
+  /** Turns a request into a socket that echoes, in the platform's way. */
+  readonly upgrade?: (request: Request, ...rest: Rest) => Res;
+}
+
+/** The app on a platform; whatever that passes beside the request is passed on. */
+export function createBattery<
+  Rest extends readonly unknown[],
+  Res extends Response | undefined = Response,
+>({
+  store,
+  upgrade,
+}: Platform<Rest, Res>): (request: Request, ...rest: Rest) => Promise<Res | Response> {
+  const engine = (kept.engine ??= createEngine({ store: store() }));
+  const socket =
+    upgrade && idempotent(engine, upgrade, { methods: ["GET"], scope: "public" });
   const protectedBy = (options: { readonly onConflict?: { readonly wait: string } }) =>
     idempotent(engine, (request: Request, ..._rest: Rest) => handle(request), {
       scope: (request, ..._rest) => request.headers.get("x-test"),
@@ -125,6 +138,7 @@ export function createBattery<Rest extends readonly unknown[]>(
   const waiting = protectedBy({ onConflict: { wait: "10s" } });
   return async (request, ...rest) => {
     const verb = new URL(request.url).pathname.split("/").at(-2);
+    if (verb === "socket" && socket) return socket(request, ...rest);
     if (verb === "plain") return handle(request);
     if (verb === "waiting") return waiting(request, ...rest);
     return verb === "once" ? refusing(request, ...rest) : steer(request);

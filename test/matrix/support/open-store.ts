@@ -2,7 +2,6 @@
 import type { Store } from "latchkey";
 import { memoryStore } from "latchkey/memory";
 import { redisStore } from "latchkey/redis";
-import { sqliteStore } from "latchkey/sqlite";
 
 /** Opens `memory`, `sqlite` (PLACE is a path), `ioredis` or `node-redis` (PLACE is a URL). */
 export async function openStore(env: Readonly<Record<string, string | undefined>>): Promise<Store> {
@@ -10,8 +9,10 @@ export async function openStore(env: Readonly<Record<string, string | undefined>
   switch (kind) {
     case "memory":
       return memoryStore();
-    case "sqlite":
+    case "sqlite": {
+      const { sqliteStore } = await import("latchkey/sqlite");
       return sqliteStore(place);
+    }
     case "ioredis": {
       const { Redis } = await import("ioredis");
       return checked(redisStore(new Redis(place)));

@@ -18,8 +18,12 @@ interface Visitor {
   readonly runs: () => Promise<number>;
 }
 
-/** Registers the battery for a server that `start` starts. */
-export function describeBattery(name: string, start: () => Promise<Served>): void {
+/** Registers the battery for a server that `start` starts; `upgrades` where it can make sockets. */
+export function describeBattery(
+  name: string,
+  start: () => Promise<Served>,
+  { upgrades = false }: { readonly upgrades?: boolean } = {},
+): void {
   describe(name, () => {
     let served: Served | undefined;
     beforeAll(async () => void (served = await start()), 60_000);
@@ -27,7 +31,23 @@ export function describeBattery(name: string, start: () => Promise<Served>): voi
     let tests = 0;
     const visit = (): Visitor => visitor(served?.url ?? "", `${name} ${(tests += 1)}`);
     for (const [rule, test] of Object.entries(rules)) it(rule, () => test(visit));
+    if (upgrades) it("passes a socket through, and omits it (B-110)", () => testSocket(served));
   });
+}
+
+async function testSocket(served: Served | undefined): Promise<void> {
+  const url = `${served?.url}/battery/socket/echo`;
+  const headers = { "idempotency-key": "socket" };
+  // Node's WebSocket takes headers, though the standard's does not.
+  const socket = new WebSocket(url.replace("http", "ws"), { headers } as never);
+  const echo = Promise.withResolvers<unknown>();
+  socket.addEventListener("open", () => socket.send("hello"));
+  socket.addEventListener("message", ({ data }) => echo.resolve(data));
+  socket.addEventListener("error", () => echo.reject(new Error("no socket was made")));
+  expect(await echo.promise).toBe("hello");
+  const retry = await fetch(url, { headers });
+  expect([retry.status, await codeOf(retry)]).toEqual([409, "result-omitted"]);
+  socket.close();
 }
 
 function visitor(url: string, test: string): Visitor {

@@ -35,14 +35,12 @@ export async function startServer(
     await exited;
   };
   try {
-    const told = await until(
-      () => {
-        if (child.exitCode !== null) throw new Error("it ended");
-        return port.exec(output);
-      },
-      { withinMs: 30_000, what: `${command} to listen` },
-    );
-    return { url: `http://127.0.0.1:${told[1]}`, close };
+    const hasEnded = (): boolean => child.exitCode !== null || child.signalCode !== null;
+    const what = `${command} to listen`;
+    await until(() => port.test(output) || hasEnded(), { withinMs: 30_000, what });
+    const [, told] = port.exec(output) ?? [];
+    if (told === undefined) throw new Error("It ended without telling its port.");
+    return { url: `http://127.0.0.1:${told}`, close };
   } catch (cause) {
     await close();
     throw new Error(`${command} did not start:\n${output}`, { cause });

@@ -10,7 +10,20 @@ interface Context {
 }
 type Rest = [env: object, ctx: Context];
 
-const battery = createBattery<Rest>(() => memoryStore());
+interface EchoSocket extends WebSocket {
+  accept(): void;
+}
+declare const WebSocketPair: new () => { readonly 0: WebSocket; readonly 1: EchoSocket };
+
+const battery = createBattery<Rest>({
+  store: () => memoryStore(),
+  upgrade: () => {
+    const { 0: webSocket, 1: socket } = new WebSocketPair();
+    socket.accept();
+    socket.addEventListener("message", ({ data }: MessageEvent<string>) => socket.send(data));
+    return new Response(null, { status: 101, webSocket } as ResponseInit);
+  },
+});
 
 /** A store that fails the first recording of each result. */
 function failingOnce(store: Store): Store {

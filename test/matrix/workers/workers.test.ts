@@ -78,6 +78,8 @@ describe("work behind the response of a Worker", () => {
   });
 });
 
-describeBattery("Workers", () => serve("workers/worker.ts", current));
+describeBattery("Workers", () => serve("workers/worker.ts", current), {
+  upgrades: true,
+});
 const oldest = { date: "2024-10-14", flags: ["nodejs_compat"] };
 describeBattery("Workers of 2024", () => serve("workers/worker.ts", oldest));

@@ -6,6 +6,6 @@ interface Context {
   readonly params: Promise<{ readonly path: readonly string[] }>;
 }
 
-export const POST = createBattery<[context: Context]>(() =>
-  sqliteStore(process.env["PLACE"] ?? ":memory:"),
-);
+export const POST = createBattery<[context: Context]>({
+  store: () => sqliteStore(process.env["PLACE"] ?? ":memory:"),
+});
