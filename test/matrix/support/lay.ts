@@ -2,6 +2,7 @@
  * Lays out what a runtime is to run: the built package as its users install it, the files of the
  * test, and the examples as they stand in the documents.
  */
+import { spawnSync } from "node:child_process";
 import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -54,4 +55,25 @@ export function layExamples(work: string, document: string): void {
     mkdirSync(dirname(join(work, path)), { recursive: true });
     writeFileSync(join(work, path), code);
   }
+}
+
+/** What TypeScript says against files of a work folder, under a runtime's own types. */
+export function typeErrors(
+  work: string,
+  files: readonly string[],
+  types: readonly string[],
+): string {
+  const compilerOptions = {
+    strict: true,
+    target: "es2023",
+    lib: ["es2024"],
+    module: "nodenext",
+    noEmit: true,
+    skipLibCheck: true,
+    types,
+  };
+  const config = join(work, "tsconfig.check.json");
+  writeFileSync(config, JSON.stringify({ compilerOptions, files }));
+  const tsc = join(root, "node_modules/.bin/tsc");
+  return spawnSync(tsc, ["-p", config], { encoding: "utf8" }).stdout;
 }

@@ -1,4 +1,5 @@
-/** The battery as a Worker, and a route whose result is recorded after its answer has left. */
+/** The battery as a Worker, and routes for what only Workers do. */
+import { gzipSync } from "node:zlib";
 import { createEngine } from "latchkey";
 import type { Store } from "latchkey";
 import { idempotent } from "latchkey/fetch";
@@ -46,7 +47,24 @@ const late = idempotent(
   { scope: "public" },
 );
 
+/** A compressed answer: by the handler, or by the platform on its way out. */
+const encoded = idempotent(
+  createEngine({ store: memoryStore() }),
+  (request: Request, ..._rest: Rest) => {
+    const isManual = request.url.endsWith("manual");
+    const text = "text ".repeat(100);
+    return new Response(isManual ? new Uint8Array(gzipSync(text)) : text, {
+      headers: { "content-encoding": "gzip" },
+      ...(isManual ? { encodeBody: "manual" } : {}),
+    });
+  },
+  { scope: "public" },
+);
+
 export default {
-  fetch: (request: Request, ...rest: Rest): Promise<Response> =>
-    request.url.endsWith("/late") ? late(request, ...rest) : battery(request, ...rest),
+  fetch: (request: Request, ...rest: Rest): Promise<Response> => {
+    const path = new URL(request.url).pathname;
+    if (path === "/late") return late(request, ...rest);
+    return path === "/encoded" ? encoded(request, ...rest) : battery(request, ...rest);
+  },
 };
