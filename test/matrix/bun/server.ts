@@ -2,25 +2,8 @@
 import { createBattery } from "../support/battery.ts";
 import { openStore } from "../support/open-store.ts";
 
-interface Server {
-  readonly url: URL;
-  upgrade(request: Request): boolean;
-}
-interface Socket {
-  send(message: string): void;
-}
-declare const Bun: {
-  serve(options: {
-    readonly port: number;
-    readonly hostname: string;
-    readonly development: boolean;
-    readonly fetch: (request: Request, server: Server) => Promise<Response | undefined>;
-    readonly websocket: { readonly message: (socket: Socket, message: string) => void };
-  }): Server;
-};
-
 const store = await openStore(process.env);
-const battery = createBattery<[server: Server], Response | undefined>({
+const battery = createBattery<[server: Bun.Server], Response | undefined>({
   store: () => store,
   upgrade: (request, server) => {
     return server.upgrade(request) ? undefined : new Response("no upgrade", { status: 426 });

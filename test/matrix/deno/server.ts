@@ -3,16 +3,8 @@ import process from "node:process";
 import { createBattery } from "../support/battery.ts";
 import { openStore } from "../support/open-store.ts";
 
-declare const Deno: {
-  serve(
-    options: { readonly port: number; readonly hostname: string },
-    handler: (request: Request, info: object) => Promise<Response>,
-  ): object;
-  upgradeWebSocket(request: Request): { readonly socket: WebSocket; readonly response: Response };
-};
-
 const store = await openStore(process.env);
-const battery = createBattery<[info: object]>({
+const battery = createBattery<[info: Deno.ServeHandlerInfo]>({
   store: () => store,
   upgrade: (request) => {
     const { socket, response } = Deno.upgradeWebSocket(request);

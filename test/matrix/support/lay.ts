@@ -43,13 +43,17 @@ export function layFiles(work: string, files: readonly string[]): void {
   for (const file of files) cpSync(join(root, "test/matrix", file), join(work, file));
 }
 
+/** The text of a page of `docs/adapters/`. */
+export function readPage(document: string): string {
+  return readFileSync(join(root, "docs/adapters", document), "utf8");
+}
+
 /**
  * Writes the code blocks of a document that open with a path in a comment (`// server.ts`) to that
  * path, so that the example in the page is the one that runs.
  */
 export function layExamples(work: string, document: string): void {
-  const text = readFileSync(join(root, "docs/adapters", document), "utf8");
-  const blocks = [...text.matchAll(/```\w+\n\/\/ (\S+)\n(.*?)```/gs)];
+  const blocks = [...readPage(document).matchAll(/```\w+\n\/\/ (\S+)\n(.*?)```/gs)];
   if (blocks.length === 0) throw new Error(`No example in ${document} names its file.`);
   for (const [, path = "", code = ""] of blocks) {
     mkdirSync(dirname(join(work, path)), { recursive: true });
