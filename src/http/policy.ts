@@ -32,10 +32,7 @@ export interface HttpOptions<Req, Rest extends readonly unknown[] = readonly []>
    */
   readonly operation?: string;
   /** Where the key comes from. Default: the `Idempotency-Key` header. */
-  readonly key?: (
-    request: Req,
-    ...rest: Rest
-  ) => string | undefined | Promise<string | undefined>;
+  readonly key?: (request: Req, ...rest: Rest) => string | undefined | Promise<string | undefined>;
   /** `"strict"` takes quoted strings only, as the draft has it. Default `"lenient"`. */
   readonly keySyntax?: "lenient" | "strict";
   /** What a duplicate is compared by. Default: the whole body, JSON by value, query as sent. */

@@ -15,8 +15,8 @@ export const isWorkers: boolean = platform === "Cloudflare-Workers";
 let marksBytes: boolean | undefined;
 
 /**
- * Whether a body may be one that the platform made of bytes it has. Node and Workers tell those from
- * a handler's stream; Bun and Deno do not.
+ * Whether a body may be one that the platform made of bytes it has. Node and Workers tell those
+ * from a handler's stream; Bun and Deno do not.
  */
 export function mayBeWhole(body: ReadableStream<Uint8Array>): boolean {
   marksBytes ??= isMadeOfBytes(new Response("x").body);
@@ -24,8 +24,8 @@ export function mayBeWhole(body: ReadableStream<Uint8Array>): boolean {
 }
 
 /**
- * The headers of a body that is known in whole, as its client is to see them: Bun adds the type of a
- * body only while it sends it, and would take text for bytes once it has been read.
+ * The headers of a body that is known in whole, as its client is to see them: Bun adds the type of
+ * a body only while it sends it, and would take text for bytes once it has been read.
  */
 export function typedHeaders(headers: HeaderList, body: Uint8Array): HeaderList {
   const isTyped = !isBun || body.length === 0 || headers.some(([name]) => name === "content-type");

@@ -118,21 +118,18 @@ export function recordedStream(
     return undefined;
   }
 
+  const broken = async (sink: Sink, error: unknown): Promise<void> => {
+    await onError();
+    if (!cancelled) sink.error(error);
+  };
   let recording: Promise<void>;
   return new ReadableStream<Uint8Array>({
     start: (sink) => {
-      recording = record(sink).catch(async (error: unknown) => {
-        await onError();
-        if (!cancelled) sink.error(error);
-      });
+      recording = record(sink).catch((error: unknown) => broken(sink, error));
     },
     pull: async (sink) => {
       await recording;
-      if (!keep.isOver()) return;
-      await passOn(sink).catch(async (error: unknown) => {
-        await onError();
-        throw error;
-      });
+      if (keep.isOver()) await passOn(sink).catch((error: unknown) => broken(sink, error));
     },
     cancel: async (reason) => {
       cancelled = true;

@@ -1,6 +1,6 @@
 /**
- * Answers that are thrown: Next.js turns what `redirect()` and `notFound()` throw in a route handler
- * into a response. The work before them is done, so they are outcomes and not failures.
+ * Answers that are thrown: Next.js turns what `redirect()` and `notFound()` throw in a route
+ * handler into a response. The work before them is done, so they are outcomes and not failures.
  */
 import type { HeaderList } from "../../http/answer.ts";
 
@@ -26,6 +26,7 @@ export function answerOfThrown(error: unknown, request: Request): ThrownAnswer |
 
 function isForm({ method, headers }: Request): boolean {
   const type = headers.get("content-type") ?? "";
-  const isEncoded = type === "application/x-www-form-urlencoded" || /^multipart\/form-data/.test(type);
+  const isEncoded =
+    type === "application/x-www-form-urlencoded" || type.startsWith("multipart/form-data");
   return method === "POST" && (isEncoded || headers.has("next-action"));
 }

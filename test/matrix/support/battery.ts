@@ -45,7 +45,7 @@ function parts(first: string, last: string, { opened }: Visit): ReadableStream<U
   });
 }
 
-/** An event, then signs of life until the gate opens: Workers notice with one that nobody takes it. */
+/** An event, then signs of life until the gate opens: Workers notice by them who has left. */
 function events({ isOpen }: Visit): ReadableStream<Uint8Array> {
   let sent = 0;
   return new ReadableStream({
@@ -127,8 +127,7 @@ export function createBattery<
   upgrade,
 }: Platform<Rest, Res>): (request: Request, ...rest: Rest) => Promise<Res | Response> {
   const engine = (kept.engine ??= createEngine({ store: store() }));
-  const socket =
-    upgrade && idempotent(engine, upgrade, { methods: ["GET"], scope: "public" });
+  const socket = upgrade && idempotent(engine, upgrade, { methods: ["GET"], scope: "public" });
   const protectedBy = (options: { readonly onConflict?: { readonly wait: string } }) =>
     idempotent(engine, (request: Request, ..._rest: Rest) => handle(request), {
       scope: (request, ..._rest) => request.headers.get("x-test"),
@@ -154,7 +153,10 @@ function handle(request: Request): Response | Promise<Response> {
     while (!isOpen()) await pause(5);
   };
   const kind = new URL(request.url).pathname.split("/").at(-1) ?? "";
-  return handlers[kind]?.(request, { run, isOpen, opened }) ?? new Response("no handler", { status: 500 });
+  return (
+    handlers[kind]?.(request, { run, isOpen, opened }) ??
+    new Response("no handler", { status: 500 })
+  );
 }
 
 /** Opens the gate of a test, and tells how often its handler ran. */
