@@ -1,13 +1,18 @@
 /** The battery as a Worker, and routes for what only Workers do. */
 import { gzipSync } from "node:zlib";
+import { Hono } from "hono";
 import { createEngine } from "latchkey";
 import type { Store } from "latchkey";
 import { idempotent } from "latchkey/fetch";
+import { idempotent as protect } from "latchkey/hono";
+import type { IdempotencyVariables } from "latchkey/hono";
 import { memoryStore } from "latchkey/memory";
 import { createBattery } from "../support/battery.ts";
 
 interface Context {
   waitUntil(work: Promise<unknown>): void;
+  passThroughOnException(): void;
+  readonly props: object;
 }
 type Rest = [env: object, ctx: Context];
 
@@ -47,6 +52,11 @@ const late = idempotent(
   { scope: "public" },
 );
 
+const app = new Hono<{ Variables: IdempotencyVariables }>();
+app.post("/hono", protect(engine, { scope: "public" }), (c) =>
+  c.text(`run ${c.get("idempotency")?.attempt}`),
+);
+
 /** A compressed answer: by the handler, or by the platform on its way out. */
 const encoded = idempotent(
   createEngine({ store: memoryStore() }),
@@ -65,6 +75,7 @@ export default {
   fetch: (request: Request, ...rest: Rest): Promise<Response> => {
     const path = new URL(request.url).pathname;
     if (path === "/late") return late(request, ...rest);
+    if (path === "/hono") return Promise.resolve(app.fetch(request, ...rest));
     return path === "/encoded" ? encoded(request, ...rest) : battery(request, ...rest);
   },
 };

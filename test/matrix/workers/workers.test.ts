@@ -69,8 +69,8 @@ describe("what only Workers do", () => {
   beforeAll(async () => void (served = await serve(current)), 60_000);
   afterAll(async () => served?.close());
 
-  it("goes on behind the response until it is recorded, by waitUntil (B-95)", async () => {
-    const url = `${served?.url}/late`;
+  it.each(["late", "hono"])("goes on behind %s responses, by waitUntil (B-95)", async (path) => {
+    const url = `${served?.url}/${path}`;
     expect(await (await post(url)).text()).toBe("run 1");
     const replay = await until(async () => {
       const response = await post(url);
