@@ -20,9 +20,11 @@ it("compiles every code block of the documents", () => {
     return [...text.matchAll(/```ts\n(.*?)```/gs)].map((match) => ({ document, code: match[1] }));
   });
   expect(blocks.length).toBeGreaterThanOrEqual(2);
-  for (const [index, { document, code }] of blocks.entries()) {
-    const name = `${document.replaceAll(/\W+/g, "-").toLowerCase()}-${index}.ts`;
-    writeFileSync(new URL(name, folder), `${code}\nexport {};\n`);
+  for (const [index, { document, code = "" }] of blocks.entries()) {
+    const [, path = `${index}.ts`] = /^\/\/ (\S+\.ts)\n/.exec(code) ?? [];
+    const file = new URL(`${document.replaceAll(/\W+/g, "-").toLowerCase()}/${path}`, folder);
+    mkdirSync(new URL(".", file), { recursive: true });
+    writeFileSync(file, `${code}\nexport {};\n`);
   }
   writeFileSync(new URL("tsconfig.json", folder), JSON.stringify(configuration()));
   const compiler = fileURLToPath(new URL("node_modules/.bin/tsc", root));
@@ -31,7 +33,10 @@ it("compiles every code block of the documents", () => {
   expect(status).toBe(0);
 });
 
-/** Maps `latchkey/…` to the sources behind the package's exports. */
+/**
+ * Maps `latchkey/…` to the sources behind the package's exports. A block that opens with a path is
+ * that file, beside the others of its page; `@/` leads there, as it does in Next.js.
+ */
 function configuration(): object {
   const text = readFileSync(new URL("package.json", root), "utf8");
   const { exports } = JSON.parse(text) as Manifest;
@@ -44,7 +49,10 @@ function configuration(): object {
   );
   return {
     extends: "../../tsconfig.json",
-    compilerOptions: { paths, noUnusedLocals: false },
-    include: ["*.ts"],
+    compilerOptions: {
+      paths: { ...paths, "@/*": ["./docs-adapters-next-md/*.ts"] },
+      noUnusedLocals: false,
+    },
+    include: ["**/*.ts", "../../test/support/runtime-types.d.ts"],
   };
 }

@@ -1,6 +1,6 @@
 /**
- * The adapter for `Request → Response` handlers: Next.js route handlers, Bun.serve, Deno.serve and
- * whatever else speaks the Web's types.
+ * The adapter for `Request → Response` handlers: Next.js route handlers, Bun.serve, Deno.serve,
+ * Workers, and whatever else speaks the Web's types.
  */
 import type { Engine } from "../engine/engine.ts";
 import { admit } from "../http/admit.ts";
@@ -9,9 +9,24 @@ import type { Idempotency } from "../http/execution.ts";
 import { httpPolicy, keyFor, scopeFor } from "../http/policy.ts";
 import type { HttpOptions, HttpPolicy } from "../http/policy.ts";
 import { contentOfBytes } from "../http/target.ts";
-import { peekBody, settleResponse, toResponse, withHeaders } from "./fetch/exchange.ts";
+import { peekBody, toResponse, withHeaders } from "./fetch/exchange.ts";
+import { settleResponse } from "./fetch/settle.ts";
+import { waitUntilOf } from "./fetch/wait-until.ts";
 
 export type { Idempotency } from "../http/execution.ts";
+
+/** Options of a route: the shared ones, and how the platform is told of work that goes on. */
+export interface FetchOptions<
+  Req,
+  Rest extends readonly unknown[] = readonly [],
+> extends HttpOptions<Req, Rest> {
+  /**
+   * Keeps the platform at work until the outcome is recorded, whatever becomes of the client: for
+   * Next.js `(work) => after(work)`. Default: the `waitUntil` method of the last argument that has
+   * one, such as the `ctx` of a Worker.
+   */
+  readonly waitUntil?: (work: Promise<unknown>, request: Req, ...rest: Rest) => void;
+}
 
 const running = new WeakMap<Request, Idempotency>();
 
@@ -22,16 +37,25 @@ export function idempotencyOf(request: Request): Idempotency | undefined {
 
 /**
  * Protects a handler. Give `operation` (`"POST /orders/:id/capture"`) where the path has
- * parameters; by default it is the method and the path. If the handler throws, the key is released.
+ * parameters; by default it is the method and the path. What the platform passes beside the request
+ * (`params`, `env`, `ctx`) reaches the handler, `scope` and `key` too. If the handler throws, the
+ * key is released.
  */
-export function idempotent<Req extends Request, Rest extends readonly unknown[]>(
+export function idempotent<
+  Req extends Request,
+  Rest extends readonly unknown[],
+  Res extends Response | undefined,
+>(
   engine: Engine,
-  handler: (request: Req, ...rest: Rest) => Response | Promise<Response>,
-  options: HttpOptions<Req>,
-): (request: Req, ...rest: Rest) => Promise<Response> {
-  const policy = httpPolicy(options);
+  handler: (request: Req, ...rest: Rest) => Res | Promise<Res>,
+  options: FetchOptions<Req, Rest>,
+): (request: Req, ...rest: Rest) => Promise<Res | Response> {
+  const { waitUntil, ...shared } = options ?? {};
+  const policy = httpPolicy(shared);
   return async (request, ...rest) => {
-    const admission = await admit(engine, policy, exchangeOf(request, options, policy));
+    const exchange = exchangeOf(shared, policy, [request, ...rest]);
+    const waiting = { ...exchange, waitUntil: waitUntilOf(waitUntil, [request, ...rest]) };
+    const admission = await admit(engine, policy, waiting);
     switch (admission.kind) {
       case "gone":
         return new Response(null, { status: 400 });
@@ -42,16 +66,16 @@ export function idempotent<Req extends Request, Rest extends readonly unknown[]>
       case "execute": {
         const { execution } = admission;
         running.set(request, execution.idempotency);
-        return settleResponse(execution, async () => handler(request, ...rest));
+        return settleResponse(execution, request, async () => handler(request, ...rest));
       }
     }
   };
 }
 
-function exchangeOf<Req extends Request>(
-  request: Req,
-  options: HttpOptions<Req>,
+function exchangeOf<Req extends Request, Rest extends readonly unknown[]>(
+  options: HttpOptions<Req, Rest>,
   policy: HttpPolicy,
+  [request, ...rest]: readonly [Req, ...Rest],
 ): Exchange {
   const { pathname, search } = new URL(request.url);
   return {
@@ -60,8 +84,8 @@ function exchangeOf<Req extends Request>(
     operation: options.operation ?? `${request.method} ${pathname}`,
     // Headers joins several lines with a comma, which no key contains unquoted.
     header: (name) => [request.headers.get(name)].filter((line) => line !== null),
-    scope: () => scopeFor(options, request),
-    key: keyFor(options, request),
+    scope: () => scopeFor(options, request, ...rest),
+    key: keyFor(options, request, ...rest),
     signal: policy.waitMs > 0 ? request.signal : undefined,
     content: async () => {
       const body = await peekBody(request, policy.maxRequestBytes);

@@ -13,7 +13,10 @@ import { exposedHeaders } from "../http/headers.ts";
 import { httpPolicy, keyFor, scopeFor } from "../http/policy.ts";
 import type { HttpOptions, HttpPolicy } from "../http/policy.ts";
 import { contentOfBytes } from "../http/target.ts";
-import { bodyOf, peekBody, settleResponse, withHeaders } from "./fetch/exchange.ts";
+import { bodyOf, initOf, peekBody, toResponse, withHeaders } from "./fetch/exchange.ts";
+import { isWorkers } from "./fetch/platform.ts";
+import { settleResponse } from "./fetch/settle.ts";
+import { methodOf, waitUntilOf } from "./fetch/wait-until.ts";
 
 export type { Idempotency } from "../http/execution.ts";
 
@@ -41,9 +44,19 @@ export interface HonoContext {
   res: Response;
 }
 
+/** Options of a route: the shared ones, and how the platform is told of work that goes on. */
+export interface HonoOptions<C> extends HttpOptions<C> {
+  /**
+   * Keeps the platform at work until the outcome is recorded, whatever becomes of the client.
+   * Default: `c.executionCtx.waitUntil`, where there is one, as on Workers.
+   */
+  readonly waitUntil?: (work: Promise<unknown>, c: C) => void;
+}
+
 // These are generic or overloaded in Hono's types, and plain at run time.
 interface Inside {
   res: Response | undefined;
+  readonly executionCtx: unknown;
   readonly set: (name: string, value: unknown) => void;
   readonly newResponse: (body: Uint8Array<ArrayBuffer> | null, init: ResponseInit) => Response;
 }
@@ -55,11 +68,14 @@ interface Inside {
  */
 export function idempotent<C extends HonoContext = HonoContext>(
   engine: Engine,
-  options: HttpOptions<C>,
+  options: HonoOptions<C>,
 ): (c: C, next: () => Promise<void>) => Promise<Response | void> {
-  const policy = httpPolicy(options);
+  const { waitUntil, ...shared } = options ?? {};
+  const policy = httpPolicy(shared);
   return async (c, next) => {
-    const admission = await admit(engine, policy, exchangeOf(c, options, policy));
+    const tell = waitUntilOf(waitUntil, [c]) ?? methodOf(executionContextOf(c));
+    const exchange = { ...exchangeOf(c, shared, policy), waitUntil: tell };
+    const admission = await admit(engine, policy, exchange);
     switch (admission.kind) {
       case "gone":
         return new Response(null, { status: 400 });
@@ -71,7 +87,8 @@ export function idempotent<C extends HonoContext = HonoContext>(
       case "execute": {
         const { execution } = admission;
         inside(c).set("idempotency", execution.idempotency);
-        return replace(c, await settleResponse(execution, () => runHandler(c, next)));
+        const run = () => runHandler(c, next);
+        return replace(c, await settleResponse(execution, c.req.raw, run));
       }
     }
   };
@@ -79,6 +96,14 @@ export function idempotent<C extends HonoContext = HonoContext>(
 
 function inside(c: HonoContext): Inside {
   return c as unknown as Inside;
+}
+
+function executionContextOf(c: HonoContext): unknown {
+  try {
+    return inside(c).executionCtx;
+  } catch {
+    return undefined; // Hono's getter throws where the platform has none
+  }
 }
 
 // Hono merges the headers of a response that is set over another one; this one has them already.
@@ -111,9 +136,8 @@ async function runHandler(c: HonoContext, next: () => Promise<void>): Promise<Re
 
 // Through the context, so that headers set by the layers outside (CORS, request ids) are kept.
 function answered(c: HonoContext, answer: Answer): Response {
-  const headers = answer.headers.map(([name, value]): [string, string] => [name, value]);
-  const { status } = answer;
-  const response = inside(c).newResponse(bodyOf(answer), { status, headers });
+  const made = inside(c).newResponse(bodyOf(answer), initOf(answer));
+  const response = isWorkers ? toResponse({ ...answer, headers: [...made.headers] }) : made;
   if (response.headers.has("access-control-allow-origin")) {
     const present = response.headers.get("access-control-expose-headers") ?? "";
     const exposed = exposedHeaders(present, answer.headers);

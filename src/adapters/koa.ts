@@ -195,11 +195,14 @@ function recordedNodeStream(
 ): Readable {
   const chunks = source[Symbol.asyncIterator]() as AsyncIterator<Uint8Array | string>;
   const recorded = recordedStream(
-    async () => {
-      const { done, value } = await chunks.next();
-      return done === true
-        ? { done, value: undefined }
-        : { done: false, value: Buffer.from(value) };
+    {
+      read: async () => {
+        const { done, value } = await chunks.next();
+        return done === true
+          ? { done, value: undefined }
+          : { done: false, value: Buffer.from(value) };
+      },
+      cancel: async () => void source.destroy(),
     },
     {
       keep: createKeep(execution.maxRecordedBytes),

@@ -29,6 +29,11 @@ export interface Intent {
   readonly waitMs?: number;
   /** Ends the waiting, for a client that went away. */
   readonly signal?: AbortSignal;
+  /**
+   * Told of all work that outlives the answer, for platforms that would end it with the request.
+   * Such a promise is first given with the claim, ends with it, and never rejects.
+   */
+  readonly waitUntil?: (work: Promise<unknown>) => void;
 }
 
 /** The store's answer to an intent. Never a rejection for what the protocol foresees. */
@@ -57,7 +62,8 @@ export interface BeginContext extends Omit<
 }
 
 /** Claims, or waits and claims again; rejects with `key-invalid` before any store call. */
-export async function begin(lent: BeginContext, intent: Intent): Promise<Admission> {
+export async function begin(engine: BeginContext, intent: Intent): Promise<Admission> {
+  const lent = tracking(engine, intent.waitUntil);
   const { runtime, waiting, events, names } = lent;
   const { operation, scope, key, waitMs = 0, signal } = intent;
   const id = names.recordId(scope, operation, checkKey(key));
@@ -128,6 +134,15 @@ function startWatch(store: Store, { id, seat }: Seated): Watch {
       stop?.();
     },
   };
+}
+
+function tracking(lent: BeginContext, waitUntil: Intent["waitUntil"]): BeginContext {
+  if (waitUntil === undefined) return lent;
+  const track = (work: Promise<unknown>): void => {
+    lent.track(work);
+    waitUntil(work);
+  };
+  return { ...lent, track };
 }
 
 type Claimed = Extract<ClaimReply, { readonly kind: "claimed" }>;

@@ -60,7 +60,8 @@ function deliver(listener: EventListener, event: EngineEvent): void {
   try {
     listener(event);
   } catch (error) {
-    process.emitWarning(
+    // Workers know no warnings before the compatibility date 2025-09-15: nothing may depend on one.
+    process.emitWarning?.(
       `An event listener threw on "${event.kind}": ${String(error)}`,
       "LatchkeyWarning",
     );

@@ -35,6 +35,8 @@ export interface Exchange {
   readonly content: () => Promise<Content | "too-large" | "aborted">;
   /** Aborts when the client goes away: then it is not waited for any longer. */
   readonly signal?: AbortSignal | undefined;
+  /** Keeps the platform at work until a promise is settled; must not throw. */
+  readonly waitUntil?: ((work: Promise<unknown>) => void) | undefined;
 }
 
 export type HttpAdmission =
@@ -76,7 +78,7 @@ async function admitKeyed(
   policy: HttpPolicy,
   exchange: KeyedExchange,
 ): Promise<HttpAdmission> {
-  const { operation, target, header, idempotencyKey: key, signal } = exchange;
+  const { operation, target, header, idempotencyKey: key } = exchange;
   const scope = await scopeOf(exchange);
   if (scope === undefined) {
     const detail = "The request does not say whose Idempotency-Key this is. Authenticate first.";
@@ -92,7 +94,7 @@ async function admitKeyed(
     return refuse(policy.problem("request-too-large", { detail }));
   }
   const waitMs = waitMsOf(header("prefer"), policy.waitMs);
-  const intent = { operation, scope, key, fingerprint, waitMs, ...overrides(policy, signal) };
+  const intent = { operation, scope, key, fingerprint, waitMs, ...overrides(policy, exchange) };
   const admission = await engine.begin(intent);
   if (admission.kind === "execute") {
     const facts = { key, scope, events: engine };
@@ -117,9 +119,9 @@ function refuse(answer: Answer): HttpAdmission {
 }
 
 // Absent stays absent: an engine option must not be overruled by undefined.
-function overrides(policy: HttpPolicy, signal: AbortSignal | undefined): object {
+function overrides(policy: HttpPolicy, { signal, waitUntil }: Exchange): object {
   const { leaseMs, retentionMs, onAbandoned } = policy;
-  const all = Object.entries({ leaseMs, retentionMs, onAbandoned, signal });
+  const all = Object.entries({ leaseMs, retentionMs, onAbandoned, signal, waitUntil });
   return Object.fromEntries(all.filter(([, value]) => value !== undefined));
 }
 

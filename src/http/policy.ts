@@ -12,12 +12,16 @@ import { isOutcome } from "./recorded.ts";
 import type { Redact } from "./recording/redact.ts";
 import { stripeAnswer, stripeDefaults } from "./stripe.ts";
 
-export interface HttpOptions<Req> {
+/**
+ * Options of a route. `Req` is what the adapter calls a request; `Rest` is what a handler gets
+ * beside it, where the adapter passes that on.
+ */
+export interface HttpOptions<Req, Rest extends readonly unknown[] = readonly []> {
   /**
    * Whose keys these are: a function of the request, run after authentication, or the explicit
    * literal `"public"`. Required: without it one customer's response could reach another.
    */
-  readonly scope: "public" | ((request: Req) => unknown);
+  readonly scope: "public" | ((request: Req, ...rest: Rest) => unknown);
   /** Refuse requests without a key. Default false. */
   readonly required?: boolean;
   /** Methods that are protected. Default `["POST", "PATCH"]`. */
@@ -28,7 +32,7 @@ export interface HttpOptions<Req> {
    */
   readonly operation?: string;
   /** Where the key comes from. Default: the `Idempotency-Key` header. */
-  readonly key?: (request: Req) => string | undefined | Promise<string | undefined>;
+  readonly key?: (request: Req, ...rest: Rest) => string | undefined | Promise<string | undefined>;
   /** `"strict"` takes quoted strings only, as the draft has it. Default `"lenient"`. */
   readonly keySyntax?: "lenient" | "strict";
   /** What a duplicate is compared by. Default: the whole body, JSON by value, query as sent. */
@@ -150,7 +154,9 @@ export interface ReplayFacts {
  * Checks an adapter's options; throws `TypeError` on a missing scope, an unknown option or a wrong
  * value.
  */
-export function httpPolicy<Req>(options: HttpOptions<Req>): HttpPolicy {
+export function httpPolicy<Req, Rest extends readonly unknown[]>(
+  options: HttpOptions<Req, Rest>,
+): HttpPolicy {
   if (typeof options?.scope !== "function" && options?.scope !== "public") {
     throw new TypeError(
       'idempotent needs { scope }: a function such as (req) => req.user.id, or "public".',
@@ -189,17 +195,21 @@ export function httpPolicy<Req>(options: HttpOptions<Req>): HttpPolicy {
 }
 
 /** The scope of a request by its options. */
-export function scopeFor<Req>(options: HttpOptions<Req>, request: Req): unknown {
-  return options.scope === "public" ? "public" : options.scope(request);
+export function scopeFor<Req, Rest extends readonly unknown[]>(
+  { scope }: HttpOptions<Req, Rest>,
+  request: Req,
+  ...rest: Rest
+): unknown {
+  return scope === "public" ? "public" : scope(request, ...rest);
 }
 
 /** The key of a request, where the options take it from elsewhere than the header. */
-export function keyFor<Req>(
-  options: HttpOptions<Req>,
+export function keyFor<Req, Rest extends readonly unknown[]>(
+  { key }: HttpOptions<Req, Rest>,
   request: Req,
+  ...rest: Rest
 ): (() => string | undefined | Promise<string | undefined>) | undefined {
-  const { key } = options;
-  return key === undefined ? undefined : () => key(request);
+  return key === undefined ? undefined : () => key(request, ...rest);
 }
 
 function problemOf(dialect: HttpPolicy["problem"], mismatch: number): HttpPolicy["problem"] {

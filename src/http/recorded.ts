@@ -14,11 +14,11 @@ const replayedHeaders: ReadonlySet<string> = new Set(["location", "etag", "last-
 const framing: ReadonlySet<string> = new Set(["content-length", "content-range"]);
 
 /**
- * 2xx, 3xx and 4xx are outcomes, except a few; 5xx is not: the work may be tried again (B-69,
- * B-71, B-72).
+ * 2xx, 3xx and 4xx are outcomes, except a few; so is a connection that was upgraded (B-110). 5xx is
+ * not: the work may be tried again (B-69, B-71, B-72).
  */
 export function isOutcome(status: number): boolean {
-  return status >= 200 && status < 500 && !passingStatuses.has(status);
+  return status === 101 || (status >= 200 && status < 500 && !passingStatuses.has(status));
 }
 
 /**

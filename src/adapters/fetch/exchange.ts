@@ -1,25 +1,59 @@
 /**
- * One protected exchange on the Web's request and response: what the fetch and hono adapters share.
+ * What a protected exchange reads and answers with on the Web's request and response; the fetch and
+ * hono adapters share it.
  */
 import type { Answer, HeaderList } from "../../http/answer.ts";
-import type { Execution } from "../../http/execution.ts";
 import { exposedHeaders } from "../../http/headers.ts";
 import { createKeep } from "../../http/keep.ts";
-import { eventStream, isMadeOfBytes, readAhead, recordedStream } from "./stream.ts";
+import { isWorkers } from "./platform.ts";
 
 const bodilessStatuses: ReadonlySet<number> = new Set([204, 205, 304]);
 
+// Workers' word for a body that has its `content-encoding` already.
+const encoded: object = isWorkers ? { encodeBody: "manual" } : {};
+
 /** The response with more headers; a copy, since a redirect or a fetched one cannot be changed. */
-export function withHeaders(response: Response, more: HeaderList): Response {
-  if (more.length === 0) return response;
-  const headers = new Headers(response.headers);
+export function withHeaders<Res>(response: Res, more: HeaderList): Res | Response {
+  if (more.length === 0 || !isResponse(response) || isHandedOver(response)) return response;
+  return addHeaders(copyOf(response, response.body, [...response.headers]), more);
+}
+
+/** A response with another body and these headers alone. */
+export function copyOf(
+  response: Response,
+  body: ReadableStream | Uint8Array<ArrayBuffer> | null,
+  headers: HeaderList,
+): Response {
+  // Only so do Workers keep what stands beside the headers: whether the body is compressed yet.
+  if (isWorkers) return new Response(body, response);
+  const { status, statusText } = response;
+  return new Response(body, { statusText, ...initOf({ status, headers }) });
+}
+
+/** Whether a handler returned a response; by shape, since servers replace the global class. */
+export function isResponse(value: unknown): value is Response {
+  const { status, headers } = (value ?? {}) as Partial<Response>;
+  return typeof status === "number" && headers !== undefined;
+}
+
+/** Sets headers of the layer on a response of its own, and shows them to scripts (B-105). */
+export function addHeaders(response: Response, more: HeaderList): Response {
+  const { headers } = response;
   for (const [name, value] of more) headers.set(name, value);
   if (headers.has("access-control-allow-origin")) {
     const present = headers.get("access-control-expose-headers") ?? "";
     headers.set("access-control-expose-headers", exposedHeaders(present, more));
   }
-  const { status, statusText, body } = response;
-  return new Response(body, { status, statusText, headers });
+  return response;
+}
+
+/**
+ * Whether a response is a sign to the platform, which gets it as it is: a connection that was
+ * upgraded (Deno's and Workers' 101), or `Response.error()`.
+ */
+export function isHandedOver(response: Response): boolean {
+  const { webSocket } = response as { readonly webSocket?: unknown };
+  return response.status < 200 || (webSocket !== undefined && webSocket !== null);
 }
 
 /** The body of an answer for a `Response`: `null` where it is empty or its status allows none. */
@@ -29,90 +63,47 @@ export function bodyOf({ status, body }: Answer): Uint8Array<ArrayBuffer> | null
 
 /** An answer of the layer as a response. */
 export function toResponse(answer: Answer): Response {
-  const { status } = answer;
-  const headers = answer.headers.map(([name, value]): [string, string] => [name, value]);
-  return new Response(bodyOf(answer), { status, headers });
+  return new Response(bodyOf(answer), { ...encoded, ...initOf(answer) });
+}
+
+/** Status and headers of an answer as `Response` and Hono take them. */
+export function initOf({ status, headers }: Omit<Answer, "body">): ResponseInit {
+  return { status, headers: headers.map(([name, value]): [string, string] => [name, value]) };
 }
 
 /**
- * The request's bytes, read from a clone, so that the handler gets the very request it was called
- * with, its body unread. `undefined` when it has none, `"too-large"` over the limit.
+ * The request's bytes, read from a clone: a platform's request may be more than a `Request` (a
+ * `NextRequest`, Bun's with its params), and the handler gets that very one, its body unread.
+ * `undefined` when it has none, `"too-large"` over the limit. Throws when it was read before.
  */
 export async function peekBody(
   request: Request,
   limitBytes: number,
 ): Promise<Uint8Array | undefined | "too-large" | "aborted"> {
-  if (request.body === null) return undefined;
-  if (Number(request.headers.get("content-length") ?? 0) > limitBytes) return "too-large";
-  const keep = createKeep(limitBytes);
+  const { body } = request;
+  if (body === null) return undefined;
+  if (request.bodyUsed || body.locked) {
+    throw new TypeError(
+      "The request body was read before idempotent(). Read it in the handler, or pass a clone on.",
+    );
+  }
+  const declared = request.headers.get("content-length");
+  if (Number(declared ?? 0) > limitBytes) return "too-large";
   try {
+    // In one piece where the length is known: some platforms have the bytes at hand.
+    if (declared !== null) return bounded(await request.clone().arrayBuffer(), limitBytes);
+    const keep = createKeep(limitBytes);
     for await (const chunk of request.clone().body ?? []) {
       keep.add(chunk);
       if (keep.isOver()) return "too-large";
     }
+    return keep.body();
   } catch {
     return "aborted"; // the client went away while it was sending
   }
-  return keep.body();
 }
 
-/**
- * Ends the execution with the response that `respond` makes, and returns what is to be sent: the
- * same, its last byte held until the record is written. Releases the claim when `respond` throws.
- */
-export async function settleResponse(
-  execution: Execution,
-  respond: () => Promise<Response>,
-): Promise<Response> {
-  let response: Response;
-  try {
-    response = await respond();
-  } catch (error) {
-    await execution.release();
-    throw error;
-  }
-  // Before the body is touched: some servers add a default content type of their own to either.
-  const headers = [...response.headers];
-  const { status, body } = response;
-  if (body?.locked === true) {
-    await execution.release();
-    throw new TypeError("The response has been read already. Return one that has not.");
-  }
-  if (body !== null) return settleBody(execution, { response, body, headers });
-  await execution.settle({ status, headers, body: new Uint8Array(0) });
-  return withHeaders(response, execution.headers);
-}
-
-interface WithBody {
-  readonly response: Response;
-  readonly body: ReadableStream<Uint8Array>;
-  readonly headers: HeaderList;
-}
-
-async function settleBody(
-  execution: Execution,
-  { response, body, headers }: WithBody,
-): Promise<Response> {
-  const { status, statusText } = response;
-  const sent = (content: ReadableStream | Uint8Array<ArrayBuffer>): Response => {
-    const pairs = headers.map(([name, value]): [string, string] => [name, value]);
-    const copy = new Response(content, { status, statusText, headers: pairs });
-    return withHeaders(copy, execution.headers);
-  };
-  const onEnd = (kept: Uint8Array | undefined) => execution.settle({ status, headers, body: kept });
-  if (response.headers.get("content-type")?.startsWith("text/event-stream") === true) {
-    return sent(eventStream(body, { onEnd }));
-  }
-  const isStreamed = response.headers.has("transfer-encoding") || !isMadeOfBytes(body);
-  const { whole, read } = await readAhead(body, isStreamed ? 0 : execution.maxRecordedBytes);
-  if (whole !== undefined) {
-    await onEnd(whole);
-    return sent(whole);
-  }
-  const stream = recordedStream(read, {
-    keep: createKeep(execution.maxRecordedBytes),
-    onEnd,
-    onError: () => execution.release(),
-  });
-  return sent(stream);
+// A request that was made by hand may declare less than it has.
+function bounded(buffer: ArrayBuffer, limitBytes: number): Uint8Array | "too-large" {
+  return buffer.byteLength > limitBytes ? "too-large" : new Uint8Array(buffer);
 }

@@ -6,7 +6,12 @@ import { createHold } from "../../http/hold.ts";
 import type { Keep } from "../../http/keep.ts";
 
 type Sink = ReadableStreamDefaultController<Uint8Array>;
-type Read = () => Promise<ReadableStreamReadResult<Uint8Array>>;
+
+/** A body that is being read. */
+export interface Source {
+  readonly read: () => Promise<ReadableStreamReadResult<Uint8Array>>;
+  readonly cancel: (reason: unknown) => Promise<void>;
+}
 
 export interface RecordedStream {
   readonly keep: Keep;
@@ -18,17 +23,20 @@ export interface RecordedStream {
 
 /**
  * Reads what of a body is there at once, up to `limitBytes`: `whole` when that is all of it, so
- * that a server can send it with its length as it would without the layer (B-19). `read` yields the
- * body from its start in any case.
+ * that a server can send it with its length as it would without the layer (B-19). `source` yields
+ * the body from its start in any case.
  */
 export async function readAhead(
-  source: ReadableStream<Uint8Array>,
+  body: ReadableStream<Uint8Array>,
   limitBytes: number,
-): Promise<{ readonly whole: Uint8Array<ArrayBuffer> | undefined; readonly read: Read }> {
-  const reader = source.getReader();
+): Promise<{ readonly whole: Uint8Array<ArrayBuffer> | undefined; readonly source: Source }> {
+  const reader = body.getReader();
   const chunks: Uint8Array[] = [];
-  const queue: ReturnType<Read>[] = [];
-  const read: Read = () => queue.shift() ?? reader.read();
+  const queue: ReturnType<Source["read"]>[] = [];
+  const source: Source = {
+    read: () => queue.shift() ?? reader.read(),
+    cancel: (reason) => reader.cancel(reason),
+  };
   const turn = Promise.withResolvers<undefined>();
   const timer = setTimeout(turn.resolve, 0, undefined);
   let total = 0;
@@ -41,19 +49,19 @@ export async function readAhead(
     if (result === undefined) break;
     if (result.done) {
       clearTimeout(timer);
-      return { whole: Uint8Array.from(Buffer.concat(chunks)), read };
+      return { whole: Uint8Array.from(Buffer.concat(chunks)), source };
     }
     chunks.push(result.value);
     total += result.value.length;
   }
   clearTimeout(timer);
-  return { whole: undefined, read };
+  return { whole: undefined, source };
 }
 
 /** Whether the platform made this stream of bytes it has, as it does for text, bytes and blobs. */
-export function isMadeOfBytes(source: ReadableStream<Uint8Array>): boolean {
+export function isMadeOfBytes(body: ReadableStream<Uint8Array> | null): boolean {
   try {
-    source.getReader({ mode: "byob" }).releaseLock();
+    body?.getReader({ mode: "byob" }).releaseLock();
     return true;
   } catch {
     return false; // a stream of the handler's own: it takes its time
@@ -65,7 +73,7 @@ export function isMadeOfBytes(source: ReadableStream<Uint8Array>): boolean {
  * client that leaves, or a timeout that answers instead, changes nothing (B-76, B-79).
  */
 export function recordedStream(
-  read: Read,
+  { read, cancel }: Source,
   { keep, onEnd, onError }: RecordedStream,
 ): ReadableStream<Uint8Array> {
   const hold = createHold();
@@ -110,26 +118,25 @@ export function recordedStream(
     return undefined;
   }
 
+  const broken = async (sink: Sink, error: unknown): Promise<void> => {
+    await onError();
+    if (!cancelled) sink.error(error);
+  };
   let recording: Promise<void>;
   return new ReadableStream<Uint8Array>({
     start: (sink) => {
-      recording = record(sink).catch(async (error: unknown) => {
-        await onError();
-        if (!cancelled) sink.error(error);
-      });
+      recording = record(sink).catch((error: unknown) => broken(sink, error));
     },
     pull: async (sink) => {
       await recording;
-      if (!keep.isOver()) return;
-      await passOn(sink).catch(async (error: unknown) => {
-        await onError();
-        throw error;
-      });
+      if (keep.isOver()) await passOn(sink).catch((error: unknown) => broken(sink, error));
     },
-    cancel: async () => {
+    cancel: async (reason) => {
       cancelled = true;
       await recording;
-      if (keep.isOver()) await onEnd(undefined);
+      if (!keep.isOver()) return;
+      await onEnd(undefined);
+      await cancel(reason); // nothing more of it can be recorded, and nobody takes it
     },
   });
 }

@@ -3,7 +3,7 @@
  * this one): whoever retries without accepting that gets it decoded (B-32).
  */
 import { brotliDecompressSync, gunzipSync, inflateSync } from "node:zlib";
-import type { Answer } from "../answer.ts";
+import type { Answer, HeaderList } from "../answer.ts";
 
 const decoders: Readonly<Record<string, (body: Uint8Array) => Buffer>> = {
   gzip: (body) => gunzipSync(body, { maxOutputLength }),
@@ -13,18 +13,40 @@ const decoders: Readonly<Record<string, (body: Uint8Array) => Buffer>> = {
 };
 const maxOutputLength = 64 * 1_048_576;
 
-/** The answer in an encoding that `accept` (the `Accept-Encoding` field lines) allows. */
+/**
+ * The answer in an encoding that `accept` (the `Accept-Encoding` field lines) allows. A body that
+ * does not decode goes as it is, as its first client got it.
+ */
 export function acceptable(answer: Answer, accept: readonly string[]): Answer {
-  const encoding = answer.headers.find(([name]) => name === "content-encoding")?.[1].toLowerCase();
-  const decode = encoding === undefined ? undefined : decoders[encoding];
-  if (encoding === undefined || decode === undefined || isAccepted(encoding, accept.join())) {
-    return answer;
-  }
-  const headers = answer.headers.filter(([name]) => name !== "content-encoding");
+  const encoding = encodingOf(answer.headers);
+  if (encoding === undefined || isAccepted(encoding, accept.join())) return answer;
+  const body = decoded(encoding, answer.body);
+  return body === undefined ? answer : { ...answer, headers: unencoded(answer.headers), body };
+}
+
+/**
+ * The headers as the body is: without a `content-encoding` that it does not have yet, because the
+ * platform is to compress it on its way out.
+ */
+export function encodedHeaders(headers: HeaderList, body: Uint8Array): HeaderList {
+  const encoding = encodingOf(headers);
+  if (encoding === undefined || decoders[encoding] === undefined) return headers;
+  return decoded(encoding, body) === undefined ? unencoded(headers) : headers;
+}
+
+function encodingOf(headers: HeaderList): string | undefined {
+  return headers.find(([name]) => name === "content-encoding")?.[1].toLowerCase();
+}
+
+function unencoded(headers: HeaderList): HeaderList {
+  return headers.filter(([name]) => name !== "content-encoding");
+}
+
+function decoded(encoding: string, body: Uint8Array): Uint8Array | undefined {
   try {
-    return { ...answer, headers, body: decode(answer.body) };
+    return decoders[encoding]?.(body);
   } catch {
-    return answer; // not what its header says, or too much: as its first client got it
+    return undefined; // not what its header says, or more than may be unpacked
   }
 }
 

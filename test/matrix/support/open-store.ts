@@ -1,0 +1,32 @@
+/** The stores that a server of the battery can be told to use, by the variables STORE and PLACE. */
+import type { Store } from "latchkey";
+import { memoryStore } from "latchkey/memory";
+import { redisStore } from "latchkey/redis";
+
+/** Opens `memory`, `sqlite` (PLACE is a path), `ioredis` or `node-redis` (PLACE is a URL). */
+export async function openStore(env: Readonly<Record<string, string | undefined>>): Promise<Store> {
+  const { STORE: kind = "memory", PLACE: place = "" } = env;
+  switch (kind) {
+    case "memory":
+      return memoryStore();
+    case "sqlite": {
+      const { sqliteStore } = await import("latchkey/sqlite");
+      return sqliteStore(place);
+    }
+    case "ioredis": {
+      const { Redis } = await import("ioredis");
+      return checked(redisStore(new Redis(place)));
+    }
+    case "node-redis": {
+      const { createClient } = await import("redis");
+      return checked(redisStore(await createClient({ url: place }).connect()));
+    }
+    default:
+      throw new TypeError(`STORE is ${kind}, which is none of the stores.`);
+  }
+}
+
+async function checked(store: Store): Promise<Store> {
+  await store.check();
+  return store;
+}
