@@ -82,7 +82,7 @@ async function postgresStores(port: number): Promise<readonly Store[]> {
   return stores;
 }
 
-describe(`histories of four rivals, from seed ${seed}`, () => {
+describe(`histories of four rivals, from seed ${seed}`, { timeout: 120_000 }, () => {
   it("are linearizable on memory", async () => {
     const store = memoryStore();
     expect(await judge(actors.map(() => store))).toEqual(allLegal);

@@ -20,8 +20,6 @@ export interface Operation {
 
 /** How far the server's millisecond may lie outside of what the caller measured. */
 const slackMs = 2;
-/** How many branches are looked at before a history counts as undecided. */
-const mostVisited = 20_000;
 
 interface Branch {
   readonly record: StoredRecord | undefined;
@@ -36,6 +34,21 @@ export type Verdict = "legal" | "illegal" | "undecided";
  * it undecided.
  */
 export function verdictOf(history: readonly Operation[]): Verdict {
+  const verdict = judge(history, coarse);
+  // On a busy machine an operation may last long: then more instants of it have to be tried.
+  return verdict === "illegal" ? judge(history, fine) : verdict;
+}
+
+interface Grain {
+  /** At how many instants within its interval a command that sets a lease is tried. */
+  readonly instants: number;
+  /** How many branches are looked at before a history counts as undecided. */
+  readonly mostVisited: number;
+}
+const coarse: Grain = { instants: 5, mostVisited: 20_000 };
+const fine: Grain = { instants: 100, mostVisited: 100_000 };
+
+function judge(history: readonly Operation[], { instants, mostVisited }: Grain): Verdict {
   const dead = new Map<string, number>();
   let visited = 0;
 
@@ -50,7 +63,8 @@ export function verdictOf(history: readonly Operation[]): Verdict {
       const fromMs = Math.max(nowMs, operation.calledAtMs - slackMs);
       const rest = pending.filter((other) => other !== operation);
       const untilMs = Math.min(operation.returnedAtMs + slackMs, firstReturnMs);
-      for (const atMs of instantsOf(operation.command, record, [fromMs, untilMs])) {
+      const spread = { fromMs, untilMs, instants };
+      for (const atMs of instantsOf(operation.command, record, spread)) {
         const { next, reply } = transition(record, operation.command, atMs);
         if (!agree(operation.reply, reply)) continue;
         if (search({ record: next, nowMs: atMs, pending: rest })) return true;
@@ -74,17 +88,24 @@ function isNext(operation: Operation, pending: readonly Operation[]): boolean {
   return isLost(operation) || first === operation;
 }
 
+interface Spread {
+  readonly fromMs: number;
+  readonly untilMs: number;
+  readonly instants: number;
+}
+
 // A reply depends on the instant only through the deadlines of the record. Where in its interval a
 // command was judged matters to the deadlines that it sets, so a few instants between are tried.
 function instantsOf(
   command: Command,
   record: StoredRecord | undefined,
-  [fromMs, untilMs]: readonly [number, number],
+  { fromMs, untilMs, instants }: Spread,
 ): readonly number[] {
   const setsLease = command.kind === "claim" || command.kind === "renew";
-  const widthMs = Math.min(untilMs - fromMs, 50);
-  const parts = setsLease ? [0, 0.25, 0.5, 0.75, 1] : [0];
-  const between = parts.map((part) => Math.round(fromMs + widthMs * part));
+  const steps = setsLease ? Math.max(1, Math.min(instants - 1, untilMs - fromMs)) : 1;
+  const between = Array.from({ length: setsLease ? steps + 1 : 1 }, (_, index) =>
+    Math.round(fromMs + ((untilMs - fromMs) * index) / steps),
+  );
   const leaseEndsAtMs = record?.state === "in-progress" ? record.leaseEndsAtMs : fromMs;
   const all = new Set([...between, leaseEndsAtMs - 1, leaseEndsAtMs]);
   return [...all].filter((atMs) => atMs >= fromMs && atMs <= untilMs).toSorted((a, b) => a - b);
