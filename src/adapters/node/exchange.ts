@@ -77,8 +77,14 @@ export function setHeaders(res: ServerResponse, headers: HeaderList): void {
 // its own must still free the key at once.
 const timeouts: ReadonlySet<number> = new Set([408, 503, 504]);
 
-function answerFailure(res: ServerResponse): void {
-  res.writeHead(500, { "content-type": "text/plain" }).end("Internal Server Error");
+/**
+ * The handler threw: before its response has begun the client gets a 500, later a cut; what it had
+ * ended stands.
+ */
+export function answerFailure(res: ServerResponse, error: unknown): void {
+  if (res.writableEnded) return;
+  if (res.headersSent) res.destroy(error instanceof Error ? error : undefined);
+  else res.writeHead(500, { "content-type": "text/plain" }).end("Internal Server Error");
 }
 
 export interface Guard {
@@ -145,9 +151,7 @@ export function guardResponse(
       return asHandler(res, handler);
     },
     fail: (error) => {
-      if (ended) return;
-      if (res.headersSent) res.destroy(error instanceof Error ? error : undefined);
-      else asHandler(res, () => answerFailure(res));
+      if (!ended) asHandler(res, () => answerFailure(res, error));
     },
   };
 }
