@@ -37,13 +37,24 @@ export function nodeExchange<Req>(
     scope: () => scopeFor(options, own),
     key: keyFor(options, own),
     content: async () => {
-      if (content !== undefined) return content();
+      if (content !== undefined) return parsedWithin(policy.maxRequestBytes, req, content);
       const body = await peekBody(req, policy.maxRequestBytes);
       if (body === "too-large" || body === "aborted") return body;
       return contentOfBytes(body, req.headers["content-type"] ?? "", policy.fingerprint);
     },
     signal: policy.waitMs > 0 ? closing(res) : undefined,
   };
+}
+
+// A parser may allow more than the route: what it has read is as large as it was announced (B-106).
+function parsedWithin(
+  limitBytes: number,
+  { headers }: IncomingMessage,
+  read: () => Content,
+): Content | "too-large" {
+  if (Number(headers["content-length"] ?? 0) > limitBytes) return "too-large";
+  const content = read();
+  return content.kind === "bytes" && content.bytes.length > limitBytes ? "too-large" : content;
 }
 
 function closing(res: ServerResponse): AbortSignal {
