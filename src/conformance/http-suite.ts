@@ -9,6 +9,7 @@ import type { RuleResult } from "./http/rule.ts";
 export type { Pairs } from "./http/instruction.ts";
 export type { RuleResult } from "./http/rule.ts";
 export type { Callers, Feature, HttpSubject, Served, Setup } from "./http/subject.ts";
+export { urlSubject } from "./http/subject.ts";
 export { createTestRoute } from "./http/test-route.ts";
 export type { Cue, Play, TestRoute } from "./http/test-route.ts";
 

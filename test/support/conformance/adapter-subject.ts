@@ -49,7 +49,11 @@ export function adapterSubject(parts: AdapterSubject): HttpSubject {
         ["X-User", "u-1"],
         ["Authorization", "Bearer newer"],
       ],
-      revoked: [["X-User", "revoked"]],
+      // The same caller: only the credential tells it from the first.
+      revoked: [
+        ["X-User", "u-1"],
+        ["Authorization", "Bearer revoked"],
+      ],
     },
     serve: async ({ options = {}, engine: given, store: before }) => {
       const { store, clock } = openStore();
@@ -100,7 +104,7 @@ export function outerLayer(
   const isPreflight = method === "OPTIONS" && Boolean(header("access-control-request-method"));
   const timeout = header("x-timeout-ms") ?? "";
   return {
-    status: header("x-user") === "revoked" ? 401 : isPreflight ? 204 : undefined,
+    status: header("authorization") === "Bearer revoked" ? 401 : isPreflight ? 204 : undefined,
     headers: [["x-request-id", randomUUID()], ...(origin === "" ? [] : cors)],
     timeoutMs: timeout === "" ? undefined : Number(timeout),
   };

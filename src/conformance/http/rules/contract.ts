@@ -1,15 +1,8 @@
 /** Section 11: what operators and clients are told. */
 import type { EngineEventKind } from "../../../engine/events.ts";
-import {
-  brief,
-  check,
-  checkReplay,
-  checkStatus,
-  headerOf,
-  isReplay,
-  problemOf,
-} from "../checks.ts";
+import { brief, check, checkStatus, headerOf, isReplay, problemOf } from "../checks.ts";
 import { eventually, whileHeld } from "../patience.ts";
+import { checkRetry } from "../retry.ts";
 import type { MountedRoute, Section, Trial } from "../rule.ts";
 import type { Setup } from "../subject.ts";
 import { isDown, watchedStore } from "../watched-store.ts";
@@ -63,7 +56,7 @@ export const contract: Section = {
           const one = (await mount({ engine: { onEvent } })).intent({ body: "as ever" });
           const first = await one.send();
           checkStatus(first, 200, "The first request");
-          checkReplay(await one.send(), first);
+          await checkRetry(one, first);
         },
       },
     },

@@ -14,6 +14,7 @@ import {
 import { requestBytes } from "../wire/connection.ts";
 import { eventually } from "../patience.ts";
 import type { Intent, Tell } from "../route.ts";
+import { checkRetry } from "../retry.ts";
 import type { Section, Trial } from "../rule.ts";
 
 /** Checks that a failure reaches the client, and that its retry executes again. */
@@ -31,8 +32,7 @@ async function checkRunsAgain(one: Intent, what: string): Promise<void> {
   check(!isReplay(retry), `The retry after ${what} got ${brief(retry)}; it should have run.`);
   checkStatus(retry, 201, `The retry after ${what}`);
   await one.ran(2);
-  checkReplay(await one.send(), retry, "The next retry");
-  await one.ran(2);
+  await checkRetry(one, retry, { runs: 2, who: "The next retry" });
 }
 
 /** Retries until the answer is no longer 409, and checks it against what was told. */
@@ -81,8 +81,7 @@ export const failures: Section = {
           const one = (await mount({ options: { record: "all" } })).intent({ status: 500 });
           const first = await one.send();
           checkStatus(first, 500, "The first request");
-          checkReplay(await one.send(), first);
-          await one.ran(1);
+          await checkRetry(one, first);
         },
       },
     },
@@ -95,8 +94,7 @@ export const failures: Section = {
           const one = intent({ status, body: `refused with ${status}` });
           const first = await one.send();
           checkStatus(first, status, "The first request");
-          checkReplay(await one.send(), first);
-          await one.ran(1);
+          await checkRetry(one, first);
         }
       },
     },
@@ -132,8 +130,7 @@ export const failures: Section = {
           const recorded = intent({ status: 503, say: ["record"], body: "kept" });
           const first = await recorded.send();
           checkStatus(first, 503, "The first request");
-          checkReplay(await recorded.send(), first);
-          await recorded.ran(1);
+          await checkRetry(recorded, first);
           const skipped = intent({ status: 200, say: ["skip"] });
           for (const who of ["The first request", "The retry"]) {
             const answer = await skipped.send();
@@ -164,8 +161,8 @@ export const failures: Section = {
               const answer = await one.send();
               return headerOf(answer, "retry-after") === undefined ? answer : undefined;
             }, "The retry of what was committed is told to retry.");
-            checkProblem(retry, unknown, "The retry of what was committed and failed");
             await one.ran(1);
+            checkProblem(retry, unknown, "The retry of what was committed and failed");
           }
         },
       },
@@ -219,9 +216,9 @@ export const failures: Section = {
             const isKept = first.status >= 200 && first.status < 500;
             const retry = await one.send();
             const what = `The retry of an answer by ${via}`;
+            await one.ran(isKept ? 1 : 2);
             if (isKept) checkReplay(retry, first, what);
             else check(retry.status === first.status && !isReplay(retry), `${what} did not run.`);
-            await one.ran(isKept ? 1 : 2);
           }
         },
       },

@@ -5,6 +5,7 @@ import { check, checkReplay, checkSafe, checkStatus, headerOf, isReplay } from "
 import { headBytes } from "../wire/connection.ts";
 import type { Pairs } from "../instruction.ts";
 import type { Ask, Intent, Route } from "../route.ts";
+import { checkRetry } from "../retry.ts";
 import type { Section } from "../rule.ts";
 import { watchedStore } from "../watched-store.ts";
 
@@ -96,7 +97,7 @@ export const first: Section = {
         };
         const answer = await one.send(chunked);
         check(answer.body.toString() === "foursix", "The handler could not read a chunked body.");
-        checkReplay(await one.send(chunked), answer);
+        await checkRetry(one, answer, { change: chunked });
         const form = '--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n--x--\r\n';
         const mediaType = "multipart/form-data; boundary=x";
         await checkEcho(intent({ echo: true }, { body: form, mediaType }), Buffer.from(form));
@@ -122,8 +123,7 @@ export const first: Section = {
           const one = intent(tell);
           const answer = await one.send();
           checkStatus(answer, tell.status, "The first request");
-          checkReplay(await one.send(), answer, `The retry of a ${tell.status}`);
-          await one.ran(1);
+          await checkRetry(one, answer, { who: `The retry of a ${tell.status}` });
         }
       },
     },
@@ -188,7 +188,7 @@ function differing(one: WireAnswer, other: WireAnswer): string {
 async function checkEcho(one: Intent, body: Buffer): Promise<void> {
   const answer = await one.send();
   check(answer.body.equals(body), "The handler could not read the whole body of its request.");
-  checkReplay(await one.send(), answer);
+  await checkRetry(one, answer);
 }
 
 /** A client that asks first whether its body is wanted (RFC 9110, 10.1.1). */
@@ -215,8 +215,8 @@ async function checkRetryAtOnce(route: Route, one: Intent): Promise<void> {
     const first = await connection.send(one.request()).whole;
     const isKept = headerOf(first, "connection")?.toLowerCase() !== "close";
     const retry = isKept ? await connection.send(one.request()).whole : await one.send();
-    checkReplay(retry, first, "A retry sent right after the answer");
     await one.ran(1);
+    checkReplay(retry, first, "A retry sent right after the answer");
   } finally {
     connection.close();
   }

@@ -10,6 +10,7 @@ import {
   headerOf,
   isReplay,
 } from "../checks.ts";
+import { checkRetry } from "../retry.ts";
 import type { MountedRoute, Section, Trial } from "../rule.ts";
 import { eventually, whileHeld } from "../patience.ts";
 
@@ -93,8 +94,7 @@ export const inFlight: Section = {
             check(duplicate.status >= 400, `A duplicate got ${brief(duplicate)}.`);
           },
         );
-        checkReplay(await intent.send(), answer);
-        await intent.ran(1);
+        await checkRetry(intent, answer);
       },
     },
     {
@@ -151,8 +151,8 @@ export const inFlight: Section = {
           () => intent({ body: "the outcome" }),
           async (held) => void waiting.push(held.send()),
         );
-        for (const duplicate of waiting) checkReplay(await duplicate, answer, "The duplicate");
         await one.ran(1);
+        for (const duplicate of waiting) checkReplay(await duplicate, answer, "The duplicate");
       },
       mounted: {
         needs: "a route mounted with { onConflict: { wait } }",
@@ -164,8 +164,8 @@ export const inFlight: Section = {
             waiting.resolve(one.send());
             await eventually(() => route.events.includes("waited"), "The duplicate does not wait.");
           });
-          checkReplay(await waiting.promise, first, "The duplicate");
           await one.ran(1);
+          checkReplay(await waiting.promise, first, "The duplicate");
         },
       },
     },
@@ -184,8 +184,7 @@ export const inFlight: Section = {
             checkRetryAfter(refused);
           });
           checkStatus(first, 200, "The first request");
-          checkReplay(await one.send(), first);
-          await one.ran(1);
+          await checkRetry(one, first);
         },
       },
     },

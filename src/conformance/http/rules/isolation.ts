@@ -1,14 +1,7 @@
 /** Section 9: callers kept apart, and what is told to whom. */
 import type { WireAnswer } from "../wire/answer-reader.ts";
-import {
-  brief,
-  check,
-  checkReplay,
-  checkSafe,
-  checkStatus,
-  headerOf,
-  isReplay,
-} from "../checks.ts";
+import { brief, check, checkSafe, checkStatus, headerOf, isReplay } from "../checks.ts";
+import { checkRetry } from "../retry.ts";
 import type { Section } from "../rule.ts";
 import { watchedStore } from "../watched-store.ts";
 
@@ -31,9 +24,11 @@ export const isolation: Section = {
         checkSafe(!other.body.equals(first.body), "Another caller got the first caller's answer.");
         checkStatus(other, 200, "Another caller with the same key");
         check(!isReplay(other), "Another caller's first answer is marked as a replay.");
-        checkReplay(await one.send(), first, "The first caller's retry");
-        checkReplay(await one.send({ as: "other", tell }), other, "The other caller's retry");
-        await one.ran(1);
+        await checkRetry(one, first, { who: "The first caller's retry" });
+        await checkRetry(one, other, {
+          change: { as: "other", tell },
+          who: "The other caller's retry",
+        });
       },
     },
     {
@@ -65,8 +60,10 @@ export const isolation: Section = {
         }
         const one = intent({ body: "for one caller" });
         const first = await one.send();
-        checkReplay(await one.send({ as: "rotated" }), first, "A retry with a newer credential");
-        await one.ran(1);
+        await checkRetry(one, first, {
+          change: { as: "rotated" },
+          who: "A retry with a newer credential",
+        });
       },
     },
     {

@@ -1,7 +1,8 @@
 /** Section 1: the syntax of keys, and requests without one. */
-import { check, checkProblem, checkReplay, checkSafe, checkStatus, isReplay } from "../checks.ts";
+import { check, checkProblem, checkSafe, checkStatus, isReplay } from "../checks.ts";
 import type { WireAnswer } from "../wire/answer-reader.ts";
 import type { Ask, Intent, Route } from "../route.ts";
+import { checkRetry } from "../retry.ts";
 import type { Section, Trial } from "../rule.ts";
 import { watchedStore } from "../watched-store.ts";
 
@@ -21,8 +22,7 @@ async function checkSameKey(intent: Intent, spellings: readonly Ask[]): Promise<
   const [first, ...others] = spellings;
   const answer = await intent.send(first);
   checkStatus(answer, 200, "The first request");
-  for (const other of others) checkReplay(await intent.send(other), answer);
-  await intent.ran(1);
+  for (const other of others) await checkRetry(intent, answer, { change: other });
 }
 
 /** Checks that each of these keys is one of its own. */
@@ -321,8 +321,7 @@ export const keys: Section = {
           const methods = ["POST", "put"];
           const listed = (await mount({ options: { methods } })).intent({}, { method: "PUT" });
           const first = await listed.send();
-          checkReplay(await listed.send(), first);
-          await listed.ran(1);
+          await checkRetry(listed, first);
         },
       },
     },

@@ -1,8 +1,9 @@
 /** Section 7: leases, owners that fall silent, and owners that come back. */
 import type { WireAnswer } from "../wire/answer-reader.ts";
-import { check, checkProblem, checkReplay, checkSafe, checkStatus, headerOf } from "../checks.ts";
+import { check, checkProblem, checkSafe, checkStatus, headerOf } from "../checks.ts";
 import { eventually, whileHeld } from "../patience.ts";
 import type { Ask, Intent } from "../route.ts";
+import { checkRetry } from "../retry.ts";
 import type { MountedRoute, Section } from "../rule.ts";
 import { watchedStore } from "../watched-store.ts";
 
@@ -17,9 +18,10 @@ function takeover(one: Intent, tell: Ask["tell"] = {}): Ask {
 }
 
 async function checkRefused(route: MountedRoute, one: Intent, what: string): Promise<void> {
-  checkProblem(await one.send(takeover(one)), { status: 409, code: "in-progress" }, what);
+  const retry = await one.send(takeover(one));
   const count = await route.executions(`${one.id}-2`);
   checkSafe(count === 0, `${what} ran the handler again.`);
+  checkProblem(retry, { status: 409, code: "in-progress" }, what);
 }
 
 export const leases: Section = {
@@ -67,8 +69,7 @@ export const leases: Section = {
               await checkRefused(route, one, "A retry while the owner renews its lease");
             }
           });
-          checkReplay(await one.send(), first);
-          await one.ran(1);
+          await checkRetry(one, first);
         },
       },
     },
@@ -89,7 +90,7 @@ export const leases: Section = {
           });
           checkStatus(own, 200, "The old owner's client");
           check(own.body.toString() === "of the old owner", "The old owner's client was cheated.");
-          if (taken !== undefined) checkReplay(await one.send(), taken, "A later retry");
+          if (taken !== undefined) await checkRetry(one, taken, { who: "A later retry" });
           check(route.events.includes("lease-lost"), "No event tells of the lost lease.");
         },
       },
@@ -112,7 +113,7 @@ export const leases: Section = {
           const answer = await next.finish();
           checkStatus(retry, 409, "A retry while the new owner works");
           checkSafe((await route.executions(`${old.id}-3`)) === 0, "A third owner was let in.");
-          checkReplay(await old.send(), answer, "A later retry");
+          await checkRetry(old, answer, { who: "A later retry" });
         },
       },
     },
@@ -126,8 +127,7 @@ export const leases: Section = {
           const route = await mount({});
           const one = route.intent({ body: "late, but the only one" });
           const first = await whileHeld(one, async () => route.clock.advance(leaseMs * 3));
-          checkReplay(await one.send(), first);
-          await one.ran(1);
+          await checkRetry(one, first);
         },
       },
     },
@@ -184,8 +184,7 @@ export const leases: Section = {
             checkProblem(retry, unknown, "A retry after the owner was lost");
             check(headerOf(retry, "retry-after") === undefined, "It is told to retry.");
           });
-          checkReplay(await one.send(), first, "A retry after the owner came back");
-          await one.ran(1);
+          await checkRetry(one, first, { who: "A retry after the owner came back" });
         },
       },
     },
@@ -200,8 +199,7 @@ export const leases: Section = {
           const one = route.intent({ status: 201, body: "kept for an hour" });
           const first = await one.send();
           await route.clock.advance(3_599_999);
-          checkReplay(await one.send(), first);
-          await one.ran(1);
+          await checkRetry(one, first);
           await route.clock.advance(1);
           const again = await one.send();
           checkStatus(again, 201, "A request after the retention");

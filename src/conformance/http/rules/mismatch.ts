@@ -3,6 +3,7 @@ import type { WireAnswer } from "../wire/answer-reader.ts";
 import { brief, checkProblem, checkReplay, checkSafe, checkStatus } from "../checks.ts";
 import { whileHeld } from "../patience.ts";
 import type { Ask, Intent } from "../route.ts";
+import { checkRetry } from "../retry.ts";
 import type { Section } from "../rule.ts";
 
 const reused = { status: 422, code: "key-reused", title: "Idempotency-Key is already used" };
@@ -32,8 +33,8 @@ async function checkMismatch(one: Intent, change: Ask, what: string): Promise<vo
   checkStatus(first, 200, "The first request");
   const other = await checkNothingOf(first, [one, change], what);
   checkSafe(other.status >= 400, `${what} was executed (${brief(other)}).`);
-  checkProblem(other, reused, what);
   await one.ran(1);
+  checkProblem(other, reused, what);
 }
 
 export const mismatch: Section = {
@@ -73,8 +74,7 @@ export const mismatch: Section = {
         const one = intent({ status: 201, body: "for one body" });
         const first = await one.send();
         await one.send({ body: '{"amount":2}' });
-        checkReplay(await one.send(), first);
-        await one.ran(1);
+        await checkRetry(one, first);
       },
     },
     {
@@ -88,8 +88,8 @@ export const mismatch: Section = {
         const other = { path: "/2", tell: { id: `${one.id}-2`, body: "for path 2" } };
         const answer = await checkNothingOf(first, [one, other], "Another path");
         // Whether two paths are one route, only the server knows: then they are two operations.
-        if (subject.mountable) checkProblem(answer, reused, "Another path of the route");
         await one.ran(1);
+        if (subject.mountable) checkProblem(answer, reused, "Another path of the route");
       },
     },
     {
@@ -125,7 +125,7 @@ export const mismatch: Section = {
           const route = await mount({ options: { fingerprint: { query: "unordered" } } });
           const one = route.intent({ body: "x" }, { query: "a=1&b=2" });
           const first = await one.send();
-          checkReplay(await one.send({ query: "b=2&a=1" }), first);
+          await checkRetry(one, first, { change: { query: "b=2&a=1" } });
           await checkMismatch(one, { query: "b=2&a=2" }, "Another query");
         },
       },
@@ -143,8 +143,7 @@ export const mismatch: Section = {
           ["Traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"],
           ["Accept-Language", "de"],
         ] as const;
-        checkReplay(await one.send({ headers }), first);
-        await one.ran(1);
+        await checkRetry(one, first, { change: { headers } });
       },
     },
     {
@@ -178,7 +177,7 @@ export const mismatch: Section = {
           const options = { fingerprint: { ignoreFields: ["sent_at"] } };
           const one = (await mount({ options })).intent({ body: "x" }, { body: '{"a":1}' });
           const first = await one.send();
-          checkReplay(await one.send({ body: '{"sent_at":2,"a":1}' }), first);
+          await checkRetry(one, first, { change: { body: '{"sent_at":2,"a":1}' } });
           await checkMismatch(one, { body: '{"sent_at":2,"a":2}' }, "Another field that counts");
           const whole = (await mount({})).intent({ body: "x" }, { body: '{"a":1}' });
           await checkMismatch(whole, { body: '{"sent_at":2,"a":1}' }, "A further field");
@@ -192,7 +191,7 @@ export const mismatch: Section = {
       test: async ({ intent }) => {
         const one = intent({ body: "x" }, form("aaa"));
         const first = await one.send();
-        checkReplay(await one.send(), first);
+        await checkRetry(one, first);
         await checkMismatch(one, form("bbb"), "Another boundary");
       },
     },
@@ -219,8 +218,8 @@ export const mismatch: Section = {
             const one = (await mount({ options: { mismatchStatus: status } })).intent();
             await one.send();
             const other = await one.send({ body: "another" });
-            checkProblem(other, { status, code: "key-reused" }, "Another body");
             await one.ran(1);
+            checkProblem(other, { status, code: "key-reused" }, "Another body");
           }
         },
       },
@@ -233,8 +232,8 @@ export const mismatch: Section = {
         const one = intent({ status: 503 });
         checkStatus(await one.send(), 503, "The first request");
         const other = await one.send({ body: '{"amount":2}', tell: { status: 200 } });
-        checkProblem(other, reused, "Another body after a failure");
         await one.ran(1);
+        checkProblem(other, reused, "Another body after a failure");
       },
       mounted: {
         needs: "a handler that can be held",

@@ -88,8 +88,8 @@ export const storeFailures: Section = {
             const answer = await one.send();
             return answer.status === 409 ? undefined : answer;
           }, "It is not recorded when the store is back.");
-          checkReplay(retry, first);
           await one.ran(1);
+          checkReplay(retry, first);
         },
       },
     },
@@ -148,8 +148,8 @@ export const storeFailures: Section = {
           ]) {
             const one = intent();
             fail("claim", reply);
-            checkProblem(await one.send(), unavailable, "A request whose record cannot be read");
             await one.ran(0);
+            checkProblem(await one.send(), unavailable, "A request whose record cannot be read");
           }
         },
       },
