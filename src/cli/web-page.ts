@@ -5,8 +5,8 @@
 import { writeFileSync } from "node:fs";
 
 const style = `
-:root { color-scheme: light dark; --line: #8884; --good: #1a9850; --bad: #d7301f;
-  --unsure: #c99700; }
+:root { color-scheme: light dark; --line: #8884; --good: light-dark(#137a40, #46c084);
+  --bad: light-dark(#c62617, #ff6f5e); --unsure: #c99700; }
 body { font: 15px/1.45 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem;
   background: light-dark(#fff, #16181c); color: light-dark(#1c1e21, #e6e6e6); }
 h1 { font-size: 1.25rem; overflow-wrap: anywhere; } h2 { font-size: 1rem; margin: 1.2rem 0 .3rem; }

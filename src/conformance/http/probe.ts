@@ -6,7 +6,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { WireAnswer } from "./wire/answer-reader.ts";
 import { valuesOf } from "./wire/answer-reader.ts";
-import { brief, headerOf } from "./checks.ts";
+import { brief, headerOf, RuleBroken } from "./checks.ts";
 import { routeAt } from "./route.ts";
 import type { Ask, Intent, Route, Tell } from "./route.ts";
 import type { Feature, HttpSubject } from "./subject.ts";
@@ -78,8 +78,11 @@ const candidates = ["POST", "PUT", "PATCH", "GET", "HEAD", "OPTIONS", "DELETE"];
 async function doorOf(
   route: Route,
 ): Promise<{ readonly method: string; readonly methods: ReadonlySet<string> }> {
-  const asked = await route.executions("nobody").catch((error: unknown) => error);
-  if (asked !== 0) throw new NotATestRoute(notARoute(asked));
+  const asked = await route.executions("nobody").catch((error: unknown) => {
+    if (error instanceof RuleBroken) throw new NotATestRoute(notARoute(error.message));
+    throw new NotATestRoute(`The server cannot be reached: ${reasonOf(error)}.`);
+  });
+  if (asked !== 0) throw new NotATestRoute(notARoute(`It gave ${asked}.`));
   const answers = new Map<string, WireAnswer>();
   const reached = await Promise.all(
     candidates.map(async (method) => {
@@ -98,12 +101,14 @@ async function doorOf(
   );
 }
 
-function notARoute(asked: unknown): string {
-  const said = asked instanceof Error ? ` (${asked.message})` : "";
-  return (
-    `This is no test route: GET ?executions=nobody must answer {"executions":0}${said}. ` +
-    "See docs/verify.md."
-  );
+function notARoute(said: string): string {
+  const wanted = 'GET ?executions=nobody must answer {"executions":0}';
+  return `This is no test route: ${wanted}. ${said} See docs/verify.md.`;
+}
+
+function reasonOf(error: unknown): string {
+  if (error instanceof AggregateError && error.errors.length > 0) return reasonOf(error.errors[0]);
+  return error instanceof Error ? error.message : String(error);
 }
 
 function isAsTold(answer: WireAnswer | undefined): boolean {

@@ -5,7 +5,7 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Arriving, WireAnswer } from "./wire/answer-reader.ts";
-import { check, checkSafe } from "./checks.ts";
+import { brief, check, checkSafe } from "./checks.ts";
 import { connect, exchange } from "./wire/connection.ts";
 import type { Connection, WireRequest } from "./wire/connection.ts";
 import { encodeInstruction, instructionHeader } from "./instruction.ts";
@@ -91,9 +91,9 @@ export function routeAt(address: string, options: RouteOptions): Route {
     timeoutMs,
     connect: () => connect(url, timeoutMs),
     executions: async (id) => {
-      const { body } = await inquire(`executions=${id}`);
-      const count = countIn(body.toString());
-      check(count !== undefined, "The test route does not say how often its handler ran.");
+      const answer = await inquire(`executions=${id}`);
+      const count = countIn(answer.body.toString());
+      check(count !== undefined, `Asked for its executions the route gave ${brief(answer)}.`);
       return count;
     },
     release: async (id) => void (await inquire(`release=${id}`)),
@@ -146,14 +146,15 @@ function intentOn(route: Route, { id, key, ask, callers }: IntentParts): Intent 
     },
     ran: async (times) => {
       const count = await route.executions(id);
-      checkSafe(count <= times, `The handler ran ${timesOf(count)}; at most ${times} was right.`);
-      check(count === times, `The handler ran ${timesOf(count)}; ${times} was right.`);
+      const sentence = `The handler ran ${timesOf(count)}; expected ${timesOf(times)}.`;
+      checkSafe(count <= times, sentence);
+      check(count === times, sentence);
     },
   };
 }
 
 function timesOf(count: number): string {
-  return count === 1 ? "once" : `${count} times`;
+  return ["not at all", "once", "twice"][count] ?? `${count} times`;
 }
 
 interface Followed {

@@ -77,8 +77,12 @@ export interface RuleResult {
   readonly section: string;
   readonly title: string;
   readonly outcome: "held" | "broken" | "skipped" | "elsewhere";
-  /** What is broken, why it was skipped, or where it is held. */
+  /** What is broken, why it was skipped, or why no client sees it. */
   readonly reason?: string;
+  /** Only a route that is mounted for the rule shows it, not a mere URL. */
+  readonly mountedOnly?: true;
+  /** The test of this repository that holds what no client sees. */
+  readonly heldBy?: string;
   /** Whether what is broken can do work twice or hand an answer to somebody else. */
   readonly unsafe?: true;
   readonly durationMs: number;

@@ -54,13 +54,13 @@ export async function verifyRule(
   const { rule: number, title } = rule;
   const startedAtMs = performance.now();
   const said = await (rule.kind === "elsewhere"
-    ? { outcome: "elsewhere" as const, reason: `${rule.why} Held by ${rule.heldBy}.` }
+    ? { outcome: "elsewhere" as const, reason: rule.why, heldBy: rule.heldBy }
     : tryRule(subject, rule));
   const durationMs = Math.round(performance.now() - startedAtMs);
   return { rule: number, section: section.title, title, durationMs, ...said };
 }
 
-type Said = Pick<RuleResult, "outcome" | "reason" | "unsafe">;
+type Said = Omit<RuleResult, "rule" | "section" | "title" | "durationMs">;
 
 async function tryRule(subject: HttpSubject, rule: HttpRule): Promise<Said> {
   const facts = await factsOf(subject);
@@ -69,7 +69,7 @@ async function tryRule(subject: HttpSubject, rule: HttpRule): Promise<Said> {
   const mounted = subject.mountable ? rule.mounted?.test : undefined;
   const tests = [rule.test, mounted].filter((test) => test !== undefined);
   if (tests.length === 0) {
-    return { outcome: "skipped", reason: `It needs ${rule.mounted?.needs}.` };
+    return { outcome: "skipped", reason: `It needs ${rule.mounted?.needs}.`, mountedOnly: true };
   }
   try {
     for (const test of tests) await within(longestRuleMs, runTest(subject, facts, test));

@@ -133,9 +133,9 @@ export const sound: Parts = {
   onCut: (free) => free(),
   streams: true,
   marks: [["Idempotency-Replayed", "true"]],
-  problem: ({ status, code, title }) => ({
-    type: `https://hand-written.example/problems#${code}`,
-    ...{ status, code, title },
+  problem: (refusal) => ({
+    type: `https://hand-written.example/problems#${refusal.code}`,
+    ...refusal,
   }),
   problemHeaders: [["Cache-Control", "no-store"]],
 };
@@ -175,7 +175,7 @@ export async function serveHandWritten(
       ],
     },
   });
-  return { subject, close: () => void server.close(() => undefined).closeAllConnections() };
+  return { subject, close: () => server.close().closeAllConnections() };
 }
 
 function layer(
@@ -209,12 +209,12 @@ async function bypass(route: TestRoute, req: IncomingMessage, res: ServerRespons
 }
 
 function refuse(parts: Parts, res: ServerResponse, refusal: Refusal & { key: string }): void {
-  const { status, key } = refusal;
+  const { status, code, title, key } = refusal;
   const headers = [...parts.problemHeaders, ["X-Should-Retry", String(status === 409)]] as const;
   for (const [name, value] of headers) res.setHeader(name, value);
   if (status === 409) res.setHeader("Retry-After", "1");
   res.writeHead(status, { "content-type": "application/problem+json" });
-  res.end(JSON.stringify(parts.problem(refusal, key)));
+  res.end(JSON.stringify(parts.problem({ status, code, title }, key)));
 }
 
 function replay({ req, res }: Asked, { status, headers, body }: Kept, marks: Pairs): void {

@@ -13,13 +13,14 @@ export interface Row {
 }
 
 /** The cell of a result; throws for a broken rule, which no page may tell as a fact. */
-export function cellOf({ rule, outcome, reason = "" }: RuleResult): string {
+export function cellOf({ rule, outcome, reason = "", heldBy = "" }: RuleResult): string {
   switch (outcome) {
     case "held":
       return "✓";
     case "skipped":
-    case "elsewhere":
       return reason;
+    case "elsewhere":
+      return `${reason} Held by ${heldBy}.`;
     case "broken":
       throw new Error(`${rule} is broken: ${reason}`);
   }

@@ -62,7 +62,12 @@ export const inFlight: Section = {
         refuseOnly(trial);
         await trial.whileRunning(
           () => trial.intent(),
-          async (held) => void checkRetryAfter(await held.send()),
+          async (held) => {
+            const duplicate = await held.send();
+            await held.ran(1);
+            checkStatus(duplicate, 409, "A duplicate of a running request");
+            checkRetryAfter(duplicate);
+          },
         );
       },
       mounted: {
@@ -91,6 +96,7 @@ export const inFlight: Section = {
           () => trial.intent({ body: "the outcome" }),
           async (held) => {
             const duplicate = await held.send();
+            await held.ran(1);
             check(duplicate.status >= 400, `A duplicate got ${brief(duplicate)}.`);
           },
         );

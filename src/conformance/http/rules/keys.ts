@@ -264,6 +264,7 @@ export const keys: Section = {
       test: async ({ intent, whileRunning, skip, facts }) => {
         if (facts.lacks.holds !== undefined) skip(facts.lacks.holds);
         const silent = (answer: WireAnswer, key: string): void => {
+          check(answer.status >= 400, `What must be refused got ${answer.status}.`);
           const text = answer.body.toString("latin1") + JSON.stringify(answer.headers);
           check(!text.includes(key), `The refusal (${answer.status}) repeats the key.`);
         };
