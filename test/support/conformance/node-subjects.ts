@@ -13,7 +13,7 @@ import type { Listener } from "../../../src/adapters/node.ts";
 import type { HttpSubject, Play, TestRoute } from "../../../src/conformance/suites.ts";
 import type { Idempotency } from "../../../src/http/execution.ts";
 import { adapterSubject, outerLayer } from "./adapter-subject.ts";
-import type { Mount } from "./adapter-subject.ts";
+import type { AdapterSubject, Mount } from "./adapter-subject.ts";
 
 /** The outer layer on Node's request and response; `false` when it has answered itself. */
 export function passesOuter(req: IncomingMessage, res: ServerResponse): boolean {
@@ -50,7 +50,6 @@ const nodeWays: Readonly<Record<string, (res: ServerResponse, play: Play) => voi
     res.statusCode = status;
     Readable.from([body, Buffer.from("more")]).pipe(res);
   },
-  destroy: (res) => void res.destroy(),
 };
 
 function viaOf(req: IncomingMessage): string | undefined {
@@ -151,10 +150,17 @@ const mountExpress =
 const expressOn = (name: string, framework: () => Express): HttpSubject =>
   adapterSubject({ name, mount: mountExpress(framework), ways: Object.keys(expressWays) });
 
+const ways = ["writeHead", "write", "pipe"];
 export const nodeSubject: HttpSubject = adapterSubject({
   name: "node:http",
   mount: mountNode,
-  ways: ["writeHead", "write", "pipe"],
+  ways,
 });
+
+/** The same on another store, which all its routes share. */
+export const nodeOn = (
+  name: string,
+  openStore: NonNullable<AdapterSubject["openStore"]>,
+): HttpSubject => adapterSubject({ name: `node:http, ${name}`, mount: mountNode, ways, openStore });
 export const express4Subject: HttpSubject = expressOn("Express 4", express4);
 export const express5Subject: HttpSubject = expressOn("Express 5", express);
