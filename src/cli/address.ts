@@ -1,4 +1,4 @@
-/** Addresses, headers and durations as they are typed. Every mistake is one `TypeError` sentence. */
+/** Addresses, headers and durations as typed. Every mistake is one `TypeError` sentence. */
 import { validateHeaderName, validateHeaderValue } from "node:http";
 import { durationMs } from "../duration.ts";
 

@@ -55,10 +55,11 @@ function drawResult(result: RuleResult, { paint, columns }: Canvas): readonly st
   const { rule, title, outcome, reason, unsafe } = result;
   const [mark, style] = marks[outcome];
   const isSkipped = outcome === "skipped";
-  const head = `  ${paint(style, mark)} ${rule.padEnd(6)}${isSkipped ? paint("dim", title) : title}`;
+  const words = isSkipped ? paint("dim", title) : title;
+  const head = `  ${paint(style, mark)} ${rule.padEnd(6)}${words}`;
   if (reason === undefined) return [head];
-  const words = unsafe === true ? `UNSAFE: ${plainText(reason)}` : plainText(reason);
-  const painted = wrap(words, Math.max(40, columns) - indent).map(
+  const said = unsafe === true ? `UNSAFE: ${plainText(reason)}` : plainText(reason);
+  const painted = wrap(said, Math.max(40, columns) - indent).map(
     (line) => " ".repeat(indent) + paint(isSkipped ? "dim" : "red", line),
   );
   return [head, ...painted];

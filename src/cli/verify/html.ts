@@ -43,5 +43,6 @@ function rowHtml({ rule, title, outcome, reason, unsafe }: RuleResult): string {
   const harm = unsafe === true ? "<b>Unsafe.</b> " : "";
   const words = reason === undefined ? "" : `${harm}${escapeHtml(reason)}`;
   const why = words === "" ? "" : `<div class="reason">${words}</div>`;
-  return `<tr class="${outcome}"><td>${marks[outcome]}</td><td>${rule}</td><td>${escapeHtml(title)}${why}</td></tr>`;
+  const cells = [marks[outcome], rule, escapeHtml(title) + why];
+  return `<tr class="${outcome}">${cells.map((cell) => `<td>${cell}</td>`).join("")}</tr>`;
 }

@@ -31,7 +31,7 @@ export function verifyCommand(): Command {
   return new Command("verify")
     .description(
       "Try the rules of idempotency over HTTP on a test route of any server in any language.\n" +
-        "Exit code 0: all held, 1: a rule is broken, 2: nothing could be tried. See docs/verify.md.",
+        "Exit code 0: all held, 1: a rule is broken, 2: nothing was tried. See docs/verify.md.",
     )
     .argument("[url]", "the test route, http:// or https://")
     .option("--as <header>", "header 'Name: value' of a caller; twice for two callers", append, [])

@@ -1,4 +1,4 @@
-/** The retry that most rules are about. What ran is asked first: running twice is what does harm. */
+/** The retry that most rules are about. What ran is asked first: running twice does the harm. */
 import { checkReplay } from "./checks.ts";
 import type { Ask, Intent } from "./route.ts";
 import type { WireAnswer } from "./wire/answer-reader.ts";

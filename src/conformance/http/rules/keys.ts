@@ -245,15 +245,16 @@ export const keys: Section = {
         needs: "callers whose scope is known",
         test: async ({ intent, subject }) => {
           const [[name, value] = ["", ""]] = subject.callers.first;
-          const { key } = intent();
-          const other = intent({ body: "other" }, { keys: [key] });
-          await intent({ body: "one" }, { keys: [`b:${key}`] }).send();
-          const answer = await other.send({ as: "nobody", headers: [[name, `${value}:b`]] });
-          checkSafe(
-            answer.body.toString() === "other",
-            "Scope and key of two callers ran together.",
-          );
-          await other.ran(1);
+          // Scope and key side by side, and with the operation between them.
+          for (const joint of [":", "|", "/", ":POST /r:", "|POST /r|", "/POST /r/"]) {
+            const { key } = intent();
+            const other = intent({ body: "other" }, { keys: [key] });
+            await intent({ body: "one" }, { keys: [`"b${joint}${key}"`] }).send();
+            const headers = [[name, `${value}${joint}b`]] as const;
+            const answer = await other.send({ as: "nobody", headers });
+            checkSafe(answer.body.toString() === "other", "Two callers' scopes and keys met.");
+            await other.ran(1);
+          }
         },
       },
     },
