@@ -46,6 +46,8 @@ export interface Intent {
   /** Sends, and resolves as soon as the handler runs; it is held for `holdMs`. */
   readonly start: (holdMs: number, change?: Ask) => Promise<Running>;
   readonly request: (change?: Ask) => WireRequest;
+  /** The same intent, sent to another server. */
+  readonly at: (other: Route) => Intent;
   /** Checks how often the handler ran under this intent's id. */
   readonly ran: (times: number) => Promise<void>;
 }
@@ -133,6 +135,7 @@ function intentOn(route: Route, { id, key, ask, callers }: IntentParts): Intent 
     id,
     key,
     request,
+    at: (other) => intentOn(other, { id, key, ask, callers }),
     send: (change) => exchange(route.url, request(change), route.timeoutMs),
     start: async (holdMs, change = {}) => {
       const tell = { ...change.tell, holdMs };

@@ -15,6 +15,8 @@ export interface MountedRoute extends Route {
   readonly clock: Clock;
   /** Kinds of the engine's events so far, in order. */
   readonly events: readonly EngineEventKind[];
+  /** A second server on the same store, mounted in the same way. */
+  readonly beside: () => Promise<MountedRoute>;
 }
 
 /** What the test of a rule gets. */

@@ -37,6 +37,11 @@ export interface Served {
   readonly url: string;
   /** The clock of the store; only mounted routes have one. */
   readonly clock?: Clock;
+  /**
+   * Another server with an engine of its own on the same store and the same books, as a second
+   * process would be; only mounted routes have one.
+   */
+  readonly beside?: (setup: Setup) => Promise<Served>;
   readonly close: () => Promise<void>;
 }
 

@@ -99,24 +99,26 @@ async function within<T>(limitMs: number, work: Promise<T>): Promise<T> {
 async function runTest(subject: HttpSubject, facts: Facts, test: RuleTest): Promise<void> {
   const opened: Served[] = [];
   const { callers, timeoutMs = 15_000 } = subject;
-  async function open(setup: Setup, quoted: boolean): Promise<readonly [Served, Route]> {
-    const served = await subject.serve(setup);
+  function open(served: Served, quoted: boolean): Route {
     opened.push(served);
-    return [served, routeAt(served.url, { callers, timeoutMs, quoted })];
+    return routeAt(served.url, { callers, timeoutMs, quoted });
   }
-  async function mount(setup: Setup): Promise<MountedRoute> {
+  async function mount(setup: Setup, serve = subject.serve): Promise<MountedRoute> {
     const events: EngineEventKind[] = [];
     const onEvent: NonNullable<Setup["engine"]>["onEvent"] = (event) => {
       events.push(event.kind);
       setup.engine?.onEvent?.(event);
     };
-    const [served, route] = await open({ ...setup, engine: { ...setup.engine, onEvent } }, false);
-    const { clock } = served;
-    if (clock === undefined) throw new TypeError("A mounted route needs the clock of its store.");
-    return { ...route, clock, events };
+    const served = await serve({ ...setup, engine: { ...setup.engine, onEvent } });
+    const route = open(served, false);
+    const { clock, beside } = served;
+    if (clock === undefined || beside === undefined) {
+      throw new TypeError("A mounted route needs the clock of its store, and a second server.");
+    }
+    return { ...route, clock, events, beside: () => mount(setup, beside) };
   }
   try {
-    const [, route] = await open({}, facts.strict);
+    const route = open(await subject.serve({}), facts.strict);
     await test({ subject, facts, route, mount, ...toolsFor(route, facts) });
   } finally {
     await Promise.all(opened.map((served) => served.close()));

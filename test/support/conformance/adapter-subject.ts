@@ -4,7 +4,13 @@ import { once } from "node:events";
 import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { createTestRoute } from "../../../src/conformance/suites.ts";
-import type { HttpSubject, Pairs, Setup, TestRoute } from "../../../src/conformance/suites.ts";
+import type {
+  HttpSubject,
+  Pairs,
+  Served,
+  Setup,
+  TestRoute,
+} from "../../../src/conformance/suites.ts";
 import type { Clock } from "../../../src/conformance/suites.ts";
 import { createEngine } from "../../../src/engine/engine.ts";
 import type { Engine } from "../../../src/engine/engine.ts";
@@ -55,22 +61,33 @@ export function adapterSubject(parts: AdapterSubject): HttpSubject {
         ["Authorization", "Bearer revoked"],
       ],
     },
-    serve: async ({ options = {}, engine: given, store: before }) => {
-      const { store, clock } = openStore();
-      const engine = createEngine({ ...given, store: before?.(store) ?? store });
-      const server = await mount(engine, options, createTestRoute());
-      server.listen(0, "127.0.0.1");
-      await once(server, "listening");
-      const { port } = server.address() as AddressInfo;
-      return {
-        url: `http://127.0.0.1:${port}/r`,
-        clock,
-        close: async () => {
-          server.closeAllConnections();
-          server.close();
-          await engine.close(100);
-        },
-      };
+    serve: (setup) => serveOn({ ...openStore(), mount, route: createTestRoute() }, setup),
+  };
+}
+
+interface Place {
+  readonly mount: Mount;
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly route: TestRoute;
+}
+
+async function serveOn(place: Place, setup: Setup): Promise<Served> {
+  const { mount, store, clock, route } = place;
+  const { options = {}, engine: given, store: before } = setup;
+  const engine = createEngine({ ...given, store: before?.(store) ?? store });
+  const server = await mount(engine, options, route);
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  return {
+    url: `http://127.0.0.1:${port}/r`,
+    clock,
+    beside: (other) => serveOn(place, other),
+    close: async () => {
+      server.closeAllConnections();
+      server.close();
+      await engine.close(100);
     },
   };
 }

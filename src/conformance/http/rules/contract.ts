@@ -193,13 +193,16 @@ const plays: Readonly<Record<string, Play>> = {
   },
   "a takeover": {
     run: async (route) => {
+      const second = await route.beside();
       const one = route.intent();
       await whileHeld(one, async () => {
         await route.clock.advance(30_000);
-        await one.send({ tell: { id: `${one.id}-2` } });
+        await one.at(second).send({ tell: { id: `${one.id}-2` } });
       });
+      const told = second.events.join(", ");
+      check(told === "takeover, executed", `The events of a takeover: ${told}.`);
     },
-    told: ["takeover", "executed", "lease-lost"],
+    told: ["lease-lost"],
   },
   "a committed failure": {
     run: async (route) => sendTwice(route, { status: 500, say: ["commit"] }),

@@ -8,9 +8,10 @@ import type { MountedRoute, Section } from "../rule.ts";
 import { watchedStore } from "../watched-store.ts";
 
 // The store's clock is moved by hand, and heartbeats beat by the real one: an owner of a lease of
-// 30 s is silent for as long as a test takes, like one whose process was stopped.
+// 30 s is silent for as long as a test takes, like one whose process was stopped. Retries go to a
+// second server, which knows the owner by the store alone.
 const leaseMs = 30_000;
-const silentOwner = { needs: "a store whose clock can be moved" };
+const silentOwner = { needs: "a store whose clock can be moved, and a second server on it" };
 
 /** The retry as another owner: the same key and body, counted and answered apart. */
 function takeover(one: Intent, tell: Ask["tell"] = {}): Ask {
@@ -18,7 +19,7 @@ function takeover(one: Intent, tell: Ask["tell"] = {}): Ask {
 }
 
 async function checkRefused(route: MountedRoute, one: Intent, what: string): Promise<void> {
-  const retry = await one.send(takeover(one));
+  const retry = await one.at(route).send(takeover(one));
   const count = await route.executions(`${one.id}-2`);
   checkSafe(count === 0, `${what} ran the handler again.`);
   checkProblem(retry, { status: 409, code: "in-progress" }, what);
@@ -35,12 +36,13 @@ export const leases: Section = {
         ...silentOwner,
         test: async ({ mount }) => {
           const route = await mount({});
+          const second = await route.beside();
           const one = route.intent({ body: "of the old owner" });
           await whileHeld(one, async () => {
             await route.clock.advance(leaseMs - 1);
-            await checkRefused(route, one, "A retry before the lease has ended");
+            await checkRefused(second, one, "A retry before the lease has ended");
             await route.clock.advance(1);
-            const retries = Array.from({ length: 5 }, () => one.send(takeover(one)));
+            const retries = Array.from({ length: 5 }, () => one.at(second).send(takeover(one)));
             const answers = await Promise.all(retries);
             const statuses = answers.map((answer) => answer.status);
             check(statuses.includes(201), `After the lease retries got ${statuses.join(", ")}.`);
@@ -59,6 +61,7 @@ export const leases: Section = {
         test: async ({ mount }) => {
           const { calls, watch } = watchedStore();
           const route = await mount({ engine: { lease: "120ms" }, store: watch });
+          const second = await route.beside();
           const one = route.intent({ body: "slow" });
           const first = await whileHeld(one, async () => {
             for (let beat = 1; beat <= 4; beat += 1) {
@@ -66,7 +69,7 @@ export const leases: Section = {
                 calls.filter(({ name }) => name === "renew").length >= beat;
               await eventually(renewed, "The lease is not renewed.");
               await route.clock.advance(80);
-              await checkRefused(route, one, "A retry while the owner renews its lease");
+              await checkRefused(second, one, "A retry while the owner renews its lease");
             }
           });
           await checkRetry(one, first);
@@ -81,11 +84,12 @@ export const leases: Section = {
         ...silentOwner,
         test: async ({ mount }) => {
           const route = await mount({});
+          const second = await route.beside();
           const one = route.intent({ body: "of the old owner" });
           let taken: WireAnswer | undefined;
           const own = await whileHeld(one, async () => {
             await route.clock.advance(leaseMs);
-            taken = await one.send(takeover(one));
+            taken = await one.at(second).send(takeover(one));
             checkStatus(taken, 201, "The new owner's client");
           });
           checkStatus(own, 200, "The old owner's client");
@@ -103,10 +107,11 @@ export const leases: Section = {
         ...silentOwner,
         test: async ({ mount }) => {
           const route = await mount({});
+          const second = await route.beside();
           const old = route.intent({ status: 503 });
           const running = await old.start(10_000);
           await route.clock.advance(leaseMs);
-          const next = await old.start(10_000, takeover(old));
+          const next = await old.at(second).start(10_000, takeover(old));
           checkStatus(await running.finish(), 503, "The old owner's client");
           const third: Ask = { tell: { id: `${old.id}-3`, status: 200 } };
           const retry = await old.send(third);
@@ -139,10 +144,11 @@ export const leases: Section = {
         ...silentOwner,
         test: async ({ mount }) => {
           const route = await mount({});
+          const second = await route.beside();
           const one = route.intent();
           await whileHeld(one, async () => {
             await route.clock.advance(leaseMs);
-            const other = await one.send({ ...takeover(one), body: "another" });
+            const other = await one.at(second).send({ ...takeover(one), body: "another" });
             checkProblem(other, { status: 422, code: "key-reused" }, "Another body");
           });
           await one.ran(1);
@@ -157,14 +163,15 @@ export const leases: Section = {
         ...silentOwner,
         test: async ({ mount }) => {
           const route = await mount({});
+          const second = await route.beside();
           const one = route.intent();
           await whileHeld(one, async () => {
             await route.clock.advance(leaseMs);
-            const answer = await one.send(takeover(one));
+            const answer = await one.at(second).send(takeover(one));
             const attempt = headerOf(answer, "idempotency-attempt");
             check(attempt === "2", `Idempotency-Attempt is ${attempt ?? "missing"}; expected 2.`);
           });
-          check(route.events.includes("takeover"), "No event tells of the takeover.");
+          check(second.events.includes("takeover"), "No event tells of the takeover.");
         },
       },
     },
@@ -176,11 +183,12 @@ export const leases: Section = {
         needs: 'a route mounted with { onAbandoned: "in-doubt" }',
         test: async ({ mount }) => {
           const route = await mount({ options: { onAbandoned: "in-doubt" } });
+          const second = await route.beside();
           const one = route.intent({ body: "late, but the only one" });
           const first = await whileHeld(one, async () => {
             await route.clock.advance(leaseMs);
             const unknown = { status: 409, code: "outcome-unknown" };
-            const retry = await one.send(takeover(one));
+            const retry = await one.at(second).send(takeover(one));
             checkProblem(retry, unknown, "A retry after the owner was lost");
             check(headerOf(retry, "retry-after") === undefined, "It is told to retry.");
           });
