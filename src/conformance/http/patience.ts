@@ -6,7 +6,7 @@ import type { Intent, Running } from "./route.ts";
 
 /** How long a handler is held at most that is released when the rule has seen enough, in ms. */
 export const holdMs = 10_000;
-const patienceMs = 5000;
+const patienceMs = 8000;
 
 /** Looks again and again until `probe` yields something; at the deadline the rule is broken. */
 export async function eventually<T>(

@@ -40,7 +40,7 @@ async function checkOutcome(one: Intent, { status = 200, body = "" }: Tell): Pro
   const retry = await eventually(async () => {
     const answer = await one.send();
     return answer.status === 409 ? undefined : answer;
-  }, "The key stayed locked: retries still get 409 after 5 s.");
+  }, "The key stayed locked: retries still get 409 after 8 s.");
   checkStatus(retry, status, "The retry");
   check(retry.body.toString() === body, "The retry did not get the handler's answer.");
 }
