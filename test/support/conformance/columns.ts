@@ -5,6 +5,7 @@
 import type { HttpSubject } from "../../../src/conformance/suites.ts";
 import { fastifySubject } from "./fastify-subject.ts";
 import { koa2Subject, koa3Subject } from "./koa-subjects.ts";
+import { nestExpressSubject, nestFastifySubject } from "./nest-subjects.ts";
 import { express4Subject, express5Subject, nodeSubject } from "./node-subjects.ts";
 import { fetchSubject, honoSubject } from "./web-subjects.ts";
 
@@ -16,5 +17,7 @@ export const columns: readonly HttpSubject[] = [
   honoSubject,
   koa2Subject,
   koa3Subject,
+  nestExpressSubject,
+  nestFastifySubject,
   fetchSubject,
 ];

@@ -55,7 +55,8 @@ export async function* parts({ body, rest }: Play): AsyncGenerator<Buffer> {
   if (last !== undefined) yield last;
 }
 
-function addOuter(app: FastifyInstance): void {
+/** The outer layer as a hook. */
+export function addOuter(app: FastifyInstance): void {
   app.addHook("onRequest", (request, reply, done) => {
     const header = (name: string): string | undefined => lineOf(request.raw, name);
     const { status, headers, timeoutMs } = outerLayer(request.method, header);

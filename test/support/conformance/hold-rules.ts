@@ -11,7 +11,11 @@ const page = readFileSync(new URL("../../../docs/conformance.md", import.meta.ur
 export function holdRules(subject: HttpSubject): void {
   describe(`the rules of HTTP on ${subject.name}`, () => {
     const results: RuleResult[] = [];
-    httpSuite({ it: it.concurrent, subject: () => subject, onResult: (result) => results.push(result) });
+    httpSuite({
+      it: it.concurrent,
+      subject: () => subject,
+      onResult: (result) => results.push(result),
+    });
 
     it("skips nothing but what the subject cannot do", () => {
       const declared = Object.values(subject.lacks ?? {});
