@@ -1,14 +1,13 @@
 /** Writes docs/conformance.md: runs every rule on every adapter. */
 import { writeFileSync } from "node:fs";
-import { rulesOf, verifyRule } from "../src/conformance/http/verify.ts";
+import { rulesOf, verifyRules } from "../src/conformance/http/verify.ts";
 import type { RuleResult } from "../src/conformance/suites.ts";
 import { columns } from "../test/support/conformance/columns.ts";
 import { renderPage, rowsOf } from "../test/support/conformance/page.ts";
 
 const runs = new Map<string, readonly RuleResult[]>();
 for (const subject of columns) {
-  const results: RuleResult[] = [];
-  for (const placed of rulesOf()) results.push(await verifyRule(subject, placed));
+  const results = await verifyRules(subject, rulesOf());
   runs.set(subject.name, results);
   console.log(
     `${subject.name}: ${results.filter(({ outcome }) => outcome === "held").length} held`,

@@ -41,11 +41,11 @@ function isHeader(name: string, value: string): boolean {
 
 const longestTimeoutMs = 3_600_000;
 
-/** A timeout of at most an hour; a bare number is milliseconds. */
-export function timeoutOf(typed: string): number {
-  const timeoutMs = durationMs(/^\d+$/.test(typed) ? Number(typed) : typed, "--timeout");
+/** A timeout of at most an hour, typed after `flag`; a bare number is milliseconds. */
+export function timeoutOf(typed: string, flag = "--timeout"): number {
+  const timeoutMs = durationMs(/^\d+$/.test(typed) ? Number(typed) : typed, flag);
   if (timeoutMs <= longestTimeoutMs) return timeoutMs;
-  throw new TypeError(`--timeout must be at most 1h; got ${JSON.stringify(typed)}.`);
+  throw new TypeError(`${flag} must be at most 1h; got ${JSON.stringify(typed)}.`);
 }
 
 /** One more value of an option that may be given several times. */

@@ -80,6 +80,14 @@ describe("latchkey verify", () => {
     expect(none.code).toBe(2);
   });
 
+  it("ends by itself: what there is no time for was not tried, and is not held", async () => {
+    const url = await handWritten();
+    const { output, code } = await runHere(["verify", url, "--within", "1", "--only", "B-26"]);
+    expect(output).toContain("The time for all rules was over.");
+    expect(output).toContain("COULD NOT TELL: nothing is broken, but not every rule was tried.");
+    expect(code).toBe(2);
+  });
+
   it("uses the credentials it is given", async () => {
     const url = await handWritten();
     const as = ["--as", "x-user: u-1", "--as", "x-user: u-2", "--rotated", "x-user: u-1"];
@@ -138,6 +146,7 @@ describe("a mistake with latchkey verify", () => {
     [["http://127.0.0.1:1/", "--as", "nobody"], "--as must be 'Name: value'"],
     [["http://127.0.0.1:1/", ..."abc".split("").flatMap((one) => ["--as", `a: ${one}`])], "two"],
     [["http://127.0.0.1:1/", "--timeout", "soon"], "--timeout must be a duration"],
+    [["http://127.0.0.1:1/", "--within", "2h"], "--within must be at most 1h"],
     [["http://127.0.0.1:1/", "--nope"], "unknown option"],
     [["http://127.0.0.1:1/"], "The server cannot be reached: connect ECONNREFUSED"],
     [["http://[::1]:1/"], "The server cannot be reached: connect ECONNREFUSED"],

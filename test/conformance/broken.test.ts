@@ -1,6 +1,6 @@
 /** Deliberately broken servers: a suite that none of them fails would prove nothing. */
 import { describe, expect, it } from "vitest";
-import { rulesOf, verifyRule } from "../../src/conformance/http/verify.ts";
+import { rulesOf, verifyRules } from "../../src/conformance/http/verify.ts";
 import type { RuleResult } from "../../src/conformance/suites.ts";
 import { faults } from "../support/broken/faults.ts";
 import { serveHandWritten } from "../support/broken/hand-written.ts";
@@ -12,9 +12,7 @@ async function resultsOf(
 ): Promise<readonly RuleResult[]> {
   const { subject, close } = await serveHandWritten(parts);
   try {
-    const results: RuleResult[] = [];
-    for (const placed of rulesOf(only)) results.push(await verifyRule(subject, placed));
-    return results;
+    return await verifyRules(subject, rulesOf(only));
   } finally {
     close();
   }

@@ -1,7 +1,7 @@
 /** What all results say together: the verdict, the headline, the counts, the sections. */
 import type { RuleResult } from "../../conformance/http/rule.ts";
 
-/** `unsafe` and `broken` are both broken rules; `unknown` when no rule could be tried. */
+/** `unsafe` and `broken` are both broken rules; `unknown` when rules are left untried, or all. */
 export type Verdict = "held" | "broken" | "unsafe" | "unknown";
 
 /** The verdict on a server. */
@@ -9,14 +9,15 @@ export function verdictOf(results: readonly RuleResult[]): Verdict {
   if (results.some((result) => result.unsafe === true)) return "unsafe";
   const outcomes = new Set(results.map(({ outcome }) => outcome));
   if (outcomes.has("broken")) return "broken";
-  return outcomes.has("held") ? "held" : "unknown";
+  const isComplete = results.every((result) => result.untried !== true);
+  return outcomes.has("held") && isComplete ? "held" : "unknown";
 }
 
 const headlines: Readonly<Record<Verdict, string>> = {
   held: "HELD: every rule that could be tried holds.",
   broken: "BROKEN: rules do not hold, though nothing was seen to run twice or to leak.",
   unsafe: "UNSAFE: work can be done twice, or an answer reach the wrong request or caller.",
-  unknown: "COULD NOT TELL: no rule could be tried.",
+  unknown: "COULD NOT TELL: nothing is broken, but not every rule was tried.",
 };
 
 /** The verdict in one line. */

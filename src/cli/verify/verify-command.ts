@@ -6,7 +6,7 @@ import { Command } from "commander";
 import type { RuleResult } from "../../conformance/http/rule.ts";
 import { NotATestRoute } from "../../conformance/http/probe.ts";
 import { urlSubject } from "../../conformance/http/subject.ts";
-import { factsOf, rulesOf, verifyRule } from "../../conformance/http/verify.ts";
+import { rulesOf, verifyRules } from "../../conformance/http/verify.ts";
 import { append } from "../address.ts";
 import { createProgress } from "../progress.ts";
 import { canvasOf } from "../terminal.ts";
@@ -39,6 +39,7 @@ export function verifyCommand(): Command {
     .option("--revoked <header>", "a credential that the server refuses")
     .option("--only <rules>", "only these rules, e.g. B-26,B-43")
     .option("--timeout <duration>", "how long one answer may take", "15s")
+    .option("--within <duration>", "how long all rules together may take", "10m")
     .option("--allow-remote", "also try a server that is not this machine")
     .option("--list", "list the rules, and send nothing")
     .option("--json", "print the result as JSON")
@@ -63,30 +64,23 @@ async function runVerify(url: string | undefined, options: VerifyOptions & Outpu
   if (options.html !== undefined) writePage(options.html, verifyHtml(settings.url, results));
 }
 
-async function resultsOf({
-  url,
-  callers,
-  rules,
-  timeoutMs,
-}: VerifySettings): Promise<readonly RuleResult[]> {
-  const subject = urlSubject(url, { callers, timeoutMs });
+async function resultsOf(settings: VerifySettings): Promise<readonly RuleResult[]> {
+  const { url, callers, rules, timeoutMs, withinMs } = settings;
   const progress = createProgress(process.stderr);
-  const results: RuleResult[] = [];
+  progress.report({ done: 0, of: rules.length, words: "looking at the test route" });
   try {
-    progress.report({ done: 0, of: rules.length, words: "looking at the test route" });
-    await factsOf(subject).catch((error: unknown) => {
-      if (error instanceof NotATestRoute) throw new TypeError(error.message, { cause: error });
-      throw error;
+    return await verifyRules(urlSubject(url, { callers, timeoutMs }), rules, {
+      withinMs,
+      onRule: ({ rule: { rule, title } }, done) => {
+        progress.report({ done, of: rules.length, words: `${rule} ${title}` });
+      },
     });
-    for (const [index, placed] of rules.entries()) {
-      const { rule, title } = placed.rule;
-      progress.report({ done: index, of: rules.length, words: `${rule} ${title}` });
-      results.push(await verifyRule(subject, placed));
-    }
+  } catch (error) {
+    if (error instanceof NotATestRoute) throw new TypeError(error.message, { cause: error });
+    throw error;
   } finally {
     progress.end();
   }
-  return results;
 }
 
 function reportOf({ url }: VerifySettings, results: readonly RuleResult[]): object {

@@ -12,6 +12,7 @@ export interface VerifyOptions {
   readonly revoked?: string;
   readonly only?: string;
   readonly timeout: string;
+  readonly within: string;
   readonly allowRemote?: true;
 }
 
@@ -20,6 +21,7 @@ export interface VerifySettings {
   readonly callers: Callers;
   readonly rules: readonly Placed[];
   readonly timeoutMs: number;
+  readonly withinMs: number;
 }
 
 /** The checked settings; throws `TypeError` for the first mistake found. */
@@ -39,6 +41,7 @@ export function verifySettingsOf(typed: string, options: VerifyOptions): VerifyS
     callers: callersOf(options),
     rules: chosen(options.only),
     timeoutMs: timeoutOf(options.timeout),
+    withinMs: timeoutOf(options.within, "--within"),
   };
 }
 

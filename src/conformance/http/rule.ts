@@ -83,6 +83,8 @@ export interface RuleResult {
   readonly reason?: string;
   /** Only a route that is mounted for the rule shows it, not a mere URL. */
   readonly mountedOnly?: true;
+  /** It was skipped because the time for all rules was over. */
+  readonly untried?: true;
   /** The test of this repository that holds what no client sees. */
   readonly heldBy?: string;
   /** Whether what is broken can do work twice or hand an answer to somebody else. */

@@ -46,6 +46,37 @@ async function look(subject: HttpSubject): Promise<Facts> {
   }
 }
 
+export interface VerifyOptions {
+  /** Told of each rule before it is tried. */
+  readonly onRule?: (placed: Placed, index: number) => void;
+  /** How long all rules together may take, in ms; what is left then is skipped. */
+  readonly withinMs?: number;
+}
+
+/** Tests rules one after the other. Rejects with `NotATestRoute` where there is nothing to test. */
+export async function verifyRules(
+  subject: HttpSubject,
+  rules: readonly Placed[],
+  { onRule, withinMs = Infinity }: VerifyOptions = {},
+): Promise<readonly RuleResult[]> {
+  const deadline = performance.now() + withinMs;
+  await factsOf(subject);
+  const results: RuleResult[] = [];
+  for (const [index, placed] of rules.entries()) {
+    const isLate = performance.now() >= deadline;
+    if (!isLate) onRule?.(placed, index);
+    results.push(isLate ? untried(placed) : await verifyRule(subject, placed));
+  }
+  return results;
+}
+
+function untried({ section, rule }: Placed): RuleResult {
+  const reason = "The time for all rules was over.";
+  const { rule: number, title } = rule;
+  const said = { outcome: "skipped", reason, untried: true, durationMs: 0 } as const;
+  return { rule: number, section: section.title, title, ...said };
+}
+
 /** Tests one rule. Never rejects for what a server does; rejects with `NotATestRoute`. */
 export async function verifyRule(
   subject: HttpSubject,
@@ -60,7 +91,7 @@ export async function verifyRule(
   return { rule: number, section: section.title, title, durationMs, ...said };
 }
 
-type Said = Omit<RuleResult, "rule" | "section" | "title" | "durationMs">;
+type Said = Omit<RuleResult, "rule" | "section" | "title" | "durationMs" | "untried">;
 
 async function tryRule(subject: HttpSubject, rule: HttpRule): Promise<Said> {
   const facts = await factsOf(subject);

@@ -1,9 +1,9 @@
 /**
- * The test route on Nest, on both of its platforms: a controller that returns values. Decorators are
- * called as the functions they are, so that Node reads this file without a compiler.
+ * The test route on Nest, on both of its platforms: a controller that returns values. Decorators
+ * are called as the functions they are, so that Node reads this file without a compiler.
  */
 import "reflect-metadata";
-import type { IncomingMessage, Server, ServerResponse } from "node:http";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import { Readable } from "node:stream";
 import { buffer } from "node:stream/consumers";
 import { All, Controller, HttpException, Req, Res, StreamableFile } from "@nestjs/common";
@@ -123,7 +123,7 @@ const mount =
       fastify.removeAllContentTypeParsers();
       const parseAs = "buffer";
       fastify.addContentTypeParser("*", { parseAs }, (_request, body, done) => done(null, body));
-      addOuter(fastify as never);
+      addOuter(fastify);
     } else {
       app.use((req: IncomingMessage, res: ServerResponse, next: () => void) => {
         if (passesOuter(req, res)) next();
@@ -131,7 +131,7 @@ const mount =
     }
     await app.init();
     if (adapter instanceof FastifyAdapter) await adapter.getInstance().ready();
-    return app.getHttpServer() as Server;
+    return app.getHttpServer();
   };
 
 const nest = (platform: "Express" | "Fastify"): HttpSubject =>
