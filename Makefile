@@ -2,7 +2,7 @@
 # Settings go on the command line: make run PORT=3100 STORE=memory:    make race URL=http://127.0.0.1:8080/pay
 
 .DEFAULT_GOAL := help
-.PHONY: help install build run test race up down clean ci
+.PHONY: help install build run test race verify up down clean ci
 
 NODE := node_modules/.bin/node
 STAMP := node_modules/.package-lock.json
@@ -33,6 +33,10 @@ run: $(BUILT) ## start the demo payments API on http://127.0.0.1:3000 (PORT, HOS
 
 race: $(BUILT) ## fire the race test at the running API (URL=...)
 	@exec $(NODE) dist/cli/latchkey.js race "$(URL)"
+
+verify: URL = http://127.0.0.1:3000/verify
+verify: $(BUILT) ## try the rules of idempotency on the running API's test route (URL=...)
+	@exec $(NODE) dist/cli/latchkey.js verify "$(URL)"
 
 test: $(STAMP) ## run the quick test suite, on a real redis-server and Postgres too
 	npm test --silent -- $(TESTFLAGS)

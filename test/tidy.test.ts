@@ -26,6 +26,8 @@ test.each([
   ["src/stores/a.ts", `// A.\nimport "../engine/b.ts";`, "stores must not import engine/b.ts"],
   ["src/engine/a.ts", `// A.\nexport * from "../stores/memory.ts";`, "must not import"],
   ["src/http/a.ts", `// A.\nimport "../adapters/b.ts";`, "must not import adapters/b.ts"],
+  ["src/conformance/a.ts", `// A.\nimport { b } from "../http/b.ts";`, "must not import http/b.ts"],
+  ["src/conformance/a.ts", `// A.\nimport type { b } from "../stores/memory.ts";`, "must not"],
   ["src/index.ts", `// A.\nimport("./cli/latchkey.ts");`, "must not import cli/latchkey.ts"],
   ["src/engine/a.ts", `// A.\nimport "express";`, "imports the package express"],
   ["src/adapters/koa.ts", `// A.\nimport "@nestjs/core";`, "imports the package @nestjs/core"],
@@ -53,5 +55,7 @@ test.each([
 test("the rules leave a proper file and a generated one alone", () => {
   const proper = "// A.\nif (a) {} else if (b) {} else if (c) {} else if (d) {} else if (e) {}\n";
   expect(inspect("src/engine/a.ts", proper)).toEqual([]);
+  const typed = '// A.\nimport type { B } from "../http/b.ts";\n';
+  expect(inspect("src/conformance/a.ts", typed)).toEqual([]);
   expect(inspect("src/stores/redis/a.generated.ts", "a".repeat(200))).toEqual([]);
 });

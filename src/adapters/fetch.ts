@@ -5,7 +5,9 @@
 import type { Engine } from "../engine/engine.ts";
 import { admit } from "../http/admit.ts";
 import type { Exchange } from "../http/admit.ts";
+import type { Answer } from "../http/answer.ts";
 import type { Idempotency } from "../http/execution.ts";
+import { exposedHeaders } from "../http/headers.ts";
 import { httpPolicy, keyFor, scopeFor } from "../http/policy.ts";
 import type { HttpOptions, HttpPolicy } from "../http/policy.ts";
 import { contentOfBytes } from "../http/target.ts";
@@ -60,7 +62,7 @@ export function idempotent<
       case "gone":
         return new Response(null, { status: 400 });
       case "answer":
-        return toResponse(admission.answer);
+        return exposed(request, admission.answer);
       case "bypass":
         return withHeaders(await handler(request, ...rest), admission.headers);
       case "execute": {
@@ -70,6 +72,16 @@ export function idempotent<
       }
     }
   };
+}
+
+// CORS is a wrapper outside, whose headers are not there yet: whoever has an origin may read ours
+// (B-105).
+function exposed(request: Request, answer: Answer): Response {
+  const response = toResponse(answer);
+  if (request.headers.has("origin")) {
+    response.headers.set("access-control-expose-headers", exposedHeaders("", answer.headers));
+  }
+  return response;
 }
 
 function exchangeOf<Req extends Request, Rest extends readonly unknown[]>(

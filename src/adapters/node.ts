@@ -8,7 +8,13 @@ import { admit } from "../http/admit.ts";
 import type { Idempotency } from "../http/execution.ts";
 import { httpPolicy } from "../http/policy.ts";
 import type { HttpOptions } from "../http/policy.ts";
-import { guardResponse, nodeExchange, sendAnswer, setHeaders } from "./node/exchange.ts";
+import {
+  answerFailure,
+  guardResponse,
+  nodeExchange,
+  sendAnswer,
+  setHeaders,
+} from "./node/exchange.ts";
 
 export type { Idempotency } from "../http/execution.ts";
 export type Listener = (
@@ -19,8 +25,8 @@ export type Listener = (
 
 /**
  * Protects a request listener. The listener gets its `Idempotency` as third argument when it
- * runs under one. If it throws before it has answered, the client gets a 500 and the key is
- * released.
+ * runs under one. If it throws before it has answered, the client gets a 500, with a key or
+ * without, and the key is released.
  */
 export function idempotent(
   engine: Engine,
@@ -40,7 +46,13 @@ export function idempotent(
         return sendAnswer(res, admission.answer);
       case "bypass":
         setHeaders(res, admission.headers);
-        return void (await listener(req, res));
+        try {
+          await listener(req, res);
+        } catch (error) {
+          answerFailure(res, error);
+          warn(error);
+        }
+        return;
       case "execute": {
         const { execution } = admission;
         const { run, fail } = guardResponse(res, execution);
@@ -48,9 +60,13 @@ export function idempotent(
           await run(() => listener(req, res, execution.idempotency));
         } catch (error) {
           fail(error);
-          process.emitWarning(`A protected listener threw: ${String(error)}`, "LatchkeyWarning");
+          warn(error);
         }
       }
     }
   };
+}
+
+function warn(error: unknown): void {
+  process.emitWarning(`A protected listener threw: ${String(error)}`, "LatchkeyWarning");
 }

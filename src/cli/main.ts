@@ -10,6 +10,7 @@ import { attentionCommand } from "./records/attention-command.ts";
 import { recordsCommand } from "./records/records-command.ts";
 import { withIdsApart } from "./records/store-options.ts";
 import { schemaCommand } from "./schema/schema-command.ts";
+import { verifyCommand } from "./verify/verify-command.ts";
 
 /** Runs one command line, `process.argv` as it stands; sets the exit code. Never rejects. */
 export async function main(args: readonly string[]): Promise<void> {
@@ -18,6 +19,7 @@ export async function main(args: readonly string[]): Promise<void> {
     .version(version())
     .addCommand(demoCommand())
     .addCommand(raceCommand())
+    .addCommand(verifyCommand())
     .addCommand(recordsCommand())
     .addCommand(attentionCommand())
     .addCommand(schemaCommand());

@@ -8,7 +8,7 @@ import type { OnAbandoned } from "../engine/engine.ts";
 import { problemAnswer } from "./answer.ts";
 import type { Answer, HeaderList, ProblemCode, ProblemOptions } from "./answer.ts";
 import { markerHeaders } from "./headers.ts";
-import { isOutcome } from "./recorded.ts";
+import { checkReplayHeaders, isOutcome } from "./recorded.ts";
 import type { Redact } from "./recording/redact.ts";
 import { stripeAnswer, stripeDefaults } from "./stripe.ts";
 
@@ -52,7 +52,10 @@ export interface HttpOptions<Req, Rest extends readonly unknown[] = readonly []>
    * 403, 408, 421, 423, 425, 429. `"all"` keeps 5xx, too.
    */
   readonly record?: "outcomes" | "all" | ((status: number) => boolean);
-  /** Further response headers to record and replay, beside the allow-list. Default none. */
+  /**
+   * Further response headers to record and replay, beside the allow-list. Default none. Cookies,
+   * credentials and connection headers are refused.
+   */
   readonly replayHeaders?: readonly string[];
   /**
    * What is recorded instead of a response, e.g. without a card number: the first client gets the
@@ -178,7 +181,7 @@ export function httpPolicy<Req, Rest extends readonly unknown[]>(
     required,
     onAbandoned,
     fingerprint,
-    replayHeaders,
+    replayHeaders: checkReplayHeaders(replayHeaders),
     problem: problemOf(options.compat === "stripe" ? stripeAnswer : problemAnswer, mismatchStatus),
     methods: new Set(given.methods.map((method) => method.toUpperCase())),
     strict: given.keySyntax === "strict",

@@ -13,6 +13,23 @@ const replayedHeaders: ReadonlySet<string> = new Set(["location", "etag", "last-
 // The framing belongs to each exchange; everything else that is content-* describes the body.
 const framing: ReadonlySet<string> = new Set(["content-length", "content-range"]);
 
+const credentials =
+  /^(?:(?:set-)?cookie2?|authorization|www-authenticate|authentication-info|proxy-.*)$/i;
+const connectionHeaders =
+  /^(?:connection|keep-alive|te|trailer|transfer-encoding|upgrade|content-length)$/i;
+
+/**
+ * Checks a route's `replayHeaders`; throws `TypeError` on a credential (B-29) or on what belongs
+ * to one connection (B-30).
+ */
+export function checkReplayHeaders(names: readonly string[]): readonly string[] {
+  const wrong = names.find((name) => credentials.test(name) || connectionHeaders.test(name));
+  if (wrong === undefined) return names;
+  throw new TypeError(
+    `replayHeaders must not name ${wrong}: credentials and connection headers are never recorded.`,
+  );
+}
+
 /**
  * 2xx, 3xx and 4xx are outcomes, except a few; so is a connection that was upgraded (B-110). 5xx is
  * not: the work may be tried again (B-69, B-71, B-72).

@@ -300,6 +300,7 @@ describe("options", () => {
     [{ onAbandoned: "retry" }, /onAbandoned must be/],
     [{ record: "none" }, /record must be/],
     [{ mismatchStatus: 418 }, /mismatchStatus must be/],
+    [{ replayHeaders: ["X-Own", "Set-Cookie"] }, /replayHeaders must not name Set-Cookie/],
     [{ maxRecordedBytes: -1 }, /maxRecordedBytes must be/],
     [{ lease: "1ms" }, /lease must be a duration/],
   ])("%j is refused at construction", async (options, words) => {

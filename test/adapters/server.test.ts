@@ -350,3 +350,12 @@ describe("the node adapter", () => {
     expect(() => idempotent(engine, {} as never, () => {})).toThrow(TypeError);
   });
 });
+
+describe("the node adapter", () => {
+  it("answers 500 when the listener throws, without a key as well (B-68)", async () => {
+    const place = new Map(places).get("node, memory");
+    if (place === undefined) throw new Error("There is no plain server to try it on.");
+    const post = await posting(place, () => Promise.reject(new Error("no card network")));
+    for (const key of [undefined, "k"]) expect((await post(key)).status).toBe(500);
+  });
+});

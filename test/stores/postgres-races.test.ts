@@ -127,7 +127,8 @@ const races = {
       await store.claim(id, claimBy(a));
       await end("expires_at_ms");
       const sweep =
-        "BEGIN; DELETE FROM latchkey.records WHERE expires_at_ms = 1000; SELECT pg_sleep(0.15); COMMIT";
+        "BEGIN; DELETE FROM latchkey.records WHERE expires_at_ms = 1000; " +
+        "SELECT pg_sleep(0.15); COMMIT";
       const [kinds] = await Promise.all([rivals(store), run(sweep)]);
       return kinds;
     },

@@ -7,6 +7,7 @@ import { storeSuite } from "../../src/conformance/store-suite.ts";
 import { memoryStore } from "../../src/stores/memory.ts";
 import * as lua from "../../src/stores/redis/scripts.generated.ts";
 import { sqliteStore } from "../../src/stores/sqlite/sqlite-store.ts";
+import { until } from "../support/poll.ts";
 import { redisSubject, serverTime, virtualClock } from "../support/subjects.ts";
 
 describe("the memory store", () => {
@@ -64,6 +65,30 @@ describe("the Redis store", () => {
     const owned = { ...claim, owner: "a" as never, fingerprint: "f" as never };
     expect(await subject.store.claim("flushed" as never, owned)).toMatchObject({ kind: "claimed" });
     expect(await subject.redis.pttl("t:flushed")).toBeGreaterThan(0);
+  });
+
+  it("answers a claim in one command, whatever it answers (S-6, B-98)", async () => {
+    const { redis, store } = subject;
+    const claim = { leaseMs: 100, retentionMs: 5000, onAbandoned: "takeover" } as const;
+    const owned = { ...claim, operation: "o", owner: "a" as never, fingerprint: "f" as never };
+    const completion = { owner: "a" as never, result: Uint8Array.of(1), retentionMs: 5000 };
+    await store.claim("loaded" as never, owned);
+    await store.complete("loaded" as never, completion);
+    const monitor = await redis.monitor();
+    const commands: string[] = [];
+    monitor.on("monitor", (_time: string, [name = ""]: readonly string[], source: string) => {
+      if (source !== "lua") commands.push(name.toLowerCase());
+    });
+    const claimed = await store.claim("counted" as never, owned);
+    const refused = await store.claim("counted" as never, { ...owned, owner: "b" as never });
+    await store.complete("counted" as never, completion);
+    const completed = await store.claim("counted" as never, owned);
+    await redis.ping();
+    await until(() => commands.includes("ping"));
+    monitor.disconnect();
+    const kinds = [claimed, refused, completed].map((reply) => reply.kind);
+    expect(kinds).toEqual(["claimed", "in-progress", "completed"]);
+    expect(commands).toEqual(["evalsha", "evalsha", "evalsha", "evalsha", "ping"]);
   });
 
   it("treats a record it cannot read as locked, never as free (B-97)", async () => {

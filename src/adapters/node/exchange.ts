@@ -37,13 +37,24 @@ export function nodeExchange<Req>(
     scope: () => scopeFor(options, own),
     key: keyFor(options, own),
     content: async () => {
-      if (content !== undefined) return content();
+      if (content !== undefined) return parsedWithin(policy.maxRequestBytes, req, content);
       const body = await peekBody(req, policy.maxRequestBytes);
       if (body === "too-large" || body === "aborted") return body;
       return contentOfBytes(body, req.headers["content-type"] ?? "", policy.fingerprint);
     },
     signal: policy.waitMs > 0 ? closing(res) : undefined,
   };
+}
+
+// A parser may allow more than the route: what it has read is as large as it was announced (B-106).
+function parsedWithin(
+  limitBytes: number,
+  { headers }: IncomingMessage,
+  read: () => Content,
+): Content | "too-large" {
+  if (Number(headers["content-length"] ?? 0) > limitBytes) return "too-large";
+  const content = read();
+  return content.kind === "bytes" && content.bytes.length > limitBytes ? "too-large" : content;
 }
 
 function closing(res: ServerResponse): AbortSignal {
@@ -77,8 +88,14 @@ export function setHeaders(res: ServerResponse, headers: HeaderList): void {
 // its own must still free the key at once.
 const timeouts: ReadonlySet<number> = new Set([408, 503, 504]);
 
-function answerFailure(res: ServerResponse): void {
-  res.writeHead(500, { "content-type": "text/plain" }).end("Internal Server Error");
+/**
+ * The handler threw: before its response has begun the client gets a 500, later a cut; what it had
+ * ended stands.
+ */
+export function answerFailure(res: ServerResponse, error: unknown): void {
+  if (res.writableEnded) return;
+  if (res.headersSent) res.destroy(error instanceof Error ? error : undefined);
+  else res.writeHead(500, { "content-type": "text/plain" }).end("Internal Server Error");
 }
 
 export interface Guard {
@@ -145,9 +162,7 @@ export function guardResponse(
       return asHandler(res, handler);
     },
     fail: (error) => {
-      if (ended) return;
-      if (res.headersSent) res.destroy(error instanceof Error ? error : undefined);
-      else asHandler(res, () => answerFailure(res));
+      if (!ended) asHandler(res, () => answerFailure(res, error));
     },
   };
 }

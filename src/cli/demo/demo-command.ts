@@ -103,7 +103,8 @@ function report({ kind, operation, attempt }: EngineEvent): void {
 function announce(address: string, store: string): void {
   process.stdout.write(
     `latchkey demo listening on ${address}\nrecording in ${withoutPassword(store)}\n` +
-      `try: curl -X POST -H 'Idempotency-Key: demo-1' ${address}/process-payment\n`,
+      `try: curl -X POST -H 'Idempotency-Key: demo-1' ${address}/process-payment\n` +
+      `verify: latchkey verify ${address}/verify\n`,
   );
 }
 

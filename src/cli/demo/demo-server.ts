@@ -1,6 +1,6 @@
 /**
- * The demo payments API on plain node:http: one slow payment, protected and unprotected, and its
- * books.
+ * The demo payments API on plain node:http: one slow payment, protected and unprotected, its
+ * books, and the test routes.
  */
 import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
@@ -12,6 +12,7 @@ import { idempotent } from "../../adapters/node.ts";
 import type { Listener } from "../../adapters/node.ts";
 import type { Engine } from "../../engine/engine.ts";
 import type { Ledger } from "./ledger.ts";
+import { testRoutes } from "./test-routes.ts";
 
 const page = readFileSync(new URL("./page.html", import.meta.url));
 const pageHeaders = {
@@ -40,9 +41,10 @@ export function createDemoServer({ engine, ledger, delayMs }: DemoOptions): Serv
     "GET /": (_, res) => void res.writeHead(200, pageHeaders).end(page),
     "GET /healthz": (_, res) => send(res, 200, { status: "ok" }),
   };
+  const testRouteOn = testRoutes(engine, customer);
   return createServer((req, res) => {
-    const path = (req.url ?? "/").split("?", 1)[0];
-    const route = routes[`${req.method} ${path}`];
+    const [path = "/"] = (req.url ?? "/").split("?", 1);
+    const route = routes[`${req.method} ${path}`] ?? testRouteOn(path);
     if (route === undefined) return refuse(res, allowedOn(routes, path));
     return void Promise.resolve(route(req, res)).catch((error: unknown) => fail(res, error));
   });

@@ -6,9 +6,8 @@ import { createHash } from "node:crypto";
 import { request as httpRequest } from "node:http";
 import type { ClientRequest, IncomingMessage } from "node:http";
 import { request as httpsRequest } from "node:https";
-import { connect as connectTcp, isIP } from "node:net";
 import type { Socket } from "node:net";
-import { connect as connectTls } from "node:tls";
+import { openSocket } from "../../conformance/http/wire/connection.ts";
 import type { Observation, Phase } from "./observation.ts";
 
 /** One request, to be sent any number of times. */
@@ -44,29 +43,11 @@ interface Loaded {
 
 async function load(shot: Shot): Promise<Loaded> {
   try {
-    const socket = await connectWarm(shot);
+    const socket = await openSocket(shot.url, shot.timeoutMs);
     return await aim(shot, socket);
   } catch (error) {
     return { release: () => Promise.resolve(failed(shot, now(shot), reasonOf(error))) };
   }
-}
-
-/** A connected socket, TLS handshake done. */
-function connectWarm({ url, timeoutMs }: Shot): Promise<Socket> {
-  const secure = url.protocol === "https:";
-  const host = url.hostname.replace(/^\[|\]$/g, "");
-  const port = Number(url.port) || (secure ? 443 : 80);
-  const name = isIP(host) === 0 ? { servername: host } : {};
-  const socket = secure ? connectTls({ host, port, ...name }) : connectTcp({ host, port });
-  socket.setNoDelay(true);
-  const { promise, resolve, reject } = Promise.withResolvers<Socket>();
-  const timer = setTimeout(() => {
-    socket.destroy(new Error(`no connection within ${timeoutMs} ms`));
-  }, timeoutMs);
-  socket.once(secure ? "secureConnect" : "connect", () => resolve(socket));
-  // Stays for the socket's whole life: an error between two owners must not end the process.
-  socket.on("error", reject);
-  return promise.finally(() => clearTimeout(timer));
 }
 
 /** Writes everything but what releases the request. */

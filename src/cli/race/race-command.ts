@@ -1,15 +1,16 @@
 /**
  * `latchkey race URL`: reads the options, runs the rounds, prints the report, sets the exit code.
  */
-import { writeFileSync } from "node:fs";
 import { Command } from "commander";
+import { append } from "../address.ts";
+import { createProgress } from "../progress.ts";
 import { canvasOf } from "../terminal.ts";
 import { drawRace } from "./draw.ts";
+import { writePage } from "../web-page.ts";
 import { raceHtml } from "./html.ts";
 import type { Verdict } from "./judge.ts";
 import { race } from "./plan.ts";
 import type { RaceSettings, Round } from "./plan.ts";
-import { createProgress } from "./progress.ts";
 import { raceSettingsOf } from "./race-settings.ts";
 import type { RaceOptions } from "./race-settings.ts";
 import { headlineOf, verdictOf } from "./summary.ts";
@@ -44,8 +45,12 @@ export function raceCommand(): Command {
 
 async function runRace(address: string, options: RaceOptions & Output): Promise<void> {
   const settings = raceSettingsOf(address, options);
-  const progress = createProgress(process.stderr, settings.rounds);
-  const rounds = await race(settings, progress.report);
+  const progress = createProgress(process.stderr);
+  const rounds = await race(settings, ({ round, phase, answered, of }) => {
+    const which = settings.rounds > 1 ? `round ${round}/${settings.rounds} · ` : "";
+    const words = `${which}${phase.replace("-", " ")} · ${answered} of ${of} answered`;
+    progress.report({ done: answered, of, words });
+  });
   progress.end();
   process.exitCode = exitCodes[verdictOf(rounds)];
   process.stdout.write(
@@ -54,15 +59,6 @@ async function runRace(address: string, options: RaceOptions & Output): Promise<
       : drawRace(settings, rounds, canvasOf(process.stdout)),
   );
   if (options.html !== undefined) writePage(options.html, raceHtml(settings, rounds));
-}
-
-function writePage(file: string, page: string): void {
-  try {
-    writeFileSync(file, page);
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new TypeError(`The page could not be written: ${reason}.`, { cause: error });
-  }
 }
 
 function reportOf(settings: RaceSettings, rounds: readonly Round[]): object {
@@ -78,8 +74,4 @@ function reportOf(settings: RaceSettings, rounds: readonly Round[]): object {
       return { key, ...rest, requests };
     }),
   };
-}
-
-function append(line: string, lines: readonly string[]): readonly string[] {
-  return [...lines, line];
 }

@@ -1,6 +1,5 @@
 /** Turns what was typed into checked race settings. Every mistake is one `TypeError` sentence. */
-import { validateHeaderName, validateHeaderValue } from "node:http";
-import { durationMs } from "../../duration.ts";
+import { addressOf, headerOf, timeoutOf } from "../address.ts";
 import { otherBodyOf } from "./other-body.ts";
 import type { RaceSettings } from "./plan.ts";
 
@@ -16,12 +15,9 @@ export interface RaceOptions {
   readonly timeout: string;
 }
 
-const ownHeaders = /^(host|content-length|transfer-encoding|connection|expect|upgrade)$/;
-const longestTimeoutMs = 3_600_000;
-
 /** The checked settings; throws `TypeError` for the first mistake found. */
 export function raceSettingsOf(address: string, options: RaceOptions): RaceSettings {
-  const url = urlOf(address);
+  const url = addressOf(address);
   const method = methodOf(options.method);
   const bodyless = method === "GET" || method === "HEAD";
   if (bodyless && options.data !== undefined) {
@@ -42,18 +38,6 @@ export function raceSettingsOf(address: string, options: RaceOptions): RaceSetti
   };
 }
 
-function urlOf(address: string): URL {
-  const url = URL.canParse(address) ? new URL(address) : undefined;
-  if (url === undefined || !/^https?:$/.test(url.protocol)) {
-    throw new TypeError(`URL must start with http:// or https://; got ${JSON.stringify(address)}.`);
-  }
-  if (url.username !== "" || url.password !== "") {
-    throw new TypeError("URL must not carry a password; send --header 'Authorization: …'.");
-  }
-  url.hash = "";
-  return url;
-}
-
 function methodOf(text: string): string {
   const method = text.toUpperCase();
   if (/^[A-Z]{1,20}$/.test(method) && !/^(CONNECT|TRACE)$/.test(method)) return method;
@@ -63,27 +47,11 @@ function methodOf(text: string): string {
 function headersOf(lines: readonly string[]): Readonly<Record<string, readonly string[]>> {
   const headers: Record<string, string[]> = Object.create(null) as Record<string, string[]>;
   for (const line of lines) {
-    const colon = line.indexOf(":");
-    const name = line.slice(0, Math.max(0, colon)).trim().toLowerCase();
-    const value = line.slice(colon + 1).trim();
-    if (!isHeader(name, value)) {
-      throw new TypeError(`--header must be 'Name: value'; ${JSON.stringify(name)} is not.`);
-    }
-    if (ownHeaders.test(name)) throw new TypeError(`--header ${name} is set by the race itself.`);
+    const [name, value] = headerOf(line, "--header");
     if (name === "idempotency-key") throw new TypeError("Send the key with --key.");
     headers[name] = [...(headers[name] ?? []), value];
   }
   return headers;
-}
-
-function isHeader(name: string, value: string): boolean {
-  try {
-    validateHeaderName(name);
-    validateHeaderValue(name, value);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 function keyOf(key: string | undefined): string | undefined {
@@ -95,10 +63,4 @@ function numberOf(text: string, name: string, most: number): number {
   const number = /^\d{1,6}$/.test(text) ? Number(text) : Number.NaN;
   if (number >= 1 && number <= most) return number;
   throw new TypeError(`${name} must be a number from 1 to ${most}; got ${JSON.stringify(text)}.`);
-}
-
-function timeoutOf(text: string): number {
-  const timeoutMs = durationMs(/^\d+$/.test(text) ? Number(text) : text, "--timeout");
-  if (timeoutMs <= longestTimeoutMs) return timeoutMs;
-  throw new TypeError(`--timeout must be at most 1h; got ${JSON.stringify(text)}.`);
 }

@@ -9,6 +9,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Regime } from "../../support/effect-process.ts";
 import { runFaults } from "../../support/fault-history.ts";
 import type { Fate } from "../../support/fault-history.ts";
+import { startPostgres } from "../../support/postgres-server.ts";
+import type { PostgresProcess } from "../../support/postgres-server.ts";
 import { startRedis } from "../../support/redis-server.ts";
 import type { RedisProcess } from "../../support/redis-server.ts";
 
@@ -16,12 +18,14 @@ const seed = Math.floor(Math.random() * 1_000_000);
 const keys = 32;
 let folder: string;
 let redis: RedisProcess;
+let postgres: PostgresProcess;
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "latchkey-faults-"));
   redis = await startRedis({ args: ["--appendonly", "yes", "--appendfsync", "always"] });
+  postgres = await startPostgres();
 });
 afterAll(async () => {
-  await redis.stop();
+  await Promise.all([redis.stop(), postgres.stop()]);
   rmSync(folder, { recursive: true });
 });
 
@@ -32,6 +36,7 @@ interface Place {
 const places: readonly (readonly [string, Place])[] = [
   ["SQLite", { url: () => `sqlite:${join(folder, "records.db")}` }],
   ["Redis", { url: () => redis.url, alsoBreak: () => redis.restart() }],
+  ["Postgres", { url: () => postgres.url, alsoBreak: () => postgres.restart() }],
 ];
 const regimes: readonly Regime[] = ["commit", "never-take-over", "takeover"];
 const cells = places.flatMap(([name, place]) =>
