@@ -1,4 +1,4 @@
-/** The fetch adapter and what it is called with: requests, and what the platform says beside them. */
+/** What the fetch adapter is called with: requests, and what the platform says beside them. */
 import { describe, expect, it } from "vitest";
 import { idempotent } from "../../src/adapters/fetch.ts";
 import type { FetchOptions } from "../../src/adapters/fetch.ts";
