@@ -1,6 +1,8 @@
 /** The fetch adapter on Bun, with every store that runs there. */
 import { spawnSync } from "node:child_process";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { startPostgres } from "../../support/postgres-server.ts";
+import type { PostgresProcess } from "../../support/postgres-server.ts";
 import { startRedis } from "../../support/redis-server.ts";
 import type { RedisProcess } from "../../support/redis-server.ts";
 import { commandOf, layExamples, layFiles, layPackage, typeErrors } from "../support/lay.ts";
@@ -29,6 +31,15 @@ describe("Redis", () => {
   afterAll(async () => redis?.stop());
   for (const client of ["ioredis", "node-redis"]) {
     describeBattery(`Bun, ${client}`, () => serve({ STORE: client, PLACE: redis?.url ?? "" }));
+  }
+});
+
+describe("Postgres", () => {
+  let postgres: PostgresProcess | undefined;
+  beforeAll(async () => void (postgres = await startPostgres()));
+  afterAll(async () => postgres?.stop());
+  for (const client of ["pg", "postgres"]) {
+    describeBattery(`Bun, ${client}`, () => serve({ STORE: client, PLACE: postgres?.url ?? "" }));
   }
 });
 

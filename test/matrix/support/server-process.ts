@@ -21,9 +21,13 @@ export async function startServer(
   args: readonly string[],
   { cwd, env, port = /127\.0\.0\.1:(\d+)/ }: ProcessOptions,
 ): Promise<ServerProcess> {
-  const child = spawn(command, args, { cwd, env: { ...process.env, ...env } });
+  // In a group of its own: a package's command may be a wrapper around the real one.
+  const child = spawn(command, args, { cwd, env: { ...process.env, ...env }, detached: true });
+  const hasEnded = (): boolean => child.exitCode !== null || child.signalCode !== null;
   const exited = once(child, "exit");
-  const end = (): void => void child.kill("SIGKILL");
+  const end = (): void => {
+    if (child.pid !== undefined && !hasEnded()) process.kill(-child.pid, "SIGKILL");
+  };
   process.once("exit", end);
   let output = "";
   for (const stream of [child.stdout, child.stderr]) {
@@ -31,11 +35,11 @@ export async function startServer(
   }
   const close = async (): Promise<void> => {
     process.off("exit", end);
+    if (hasEnded()) return;
     end();
     await exited;
   };
   try {
-    const hasEnded = (): boolean => child.exitCode !== null || child.signalCode !== null;
     const what = `${command} to listen`;
     await until(() => port.test(output) || hasEnded(), { withinMs: 30_000, what });
     const [, told] = port.exec(output) ?? [];
