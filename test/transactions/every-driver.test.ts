@@ -19,7 +19,7 @@ const codeOf = (error: unknown): unknown => (isLatchkeyError(error) ? error.code
 const worlds: typeof postgresWorlds = { ...postgresWorlds, SQLite: sqliteWorld };
 let keys = 0;
 
-const through = (name: string, create: (typeof worlds)[string]) =>
+for (const [name, create] of Object.entries(worlds)) {
   describe(`a transaction through ${name}`, () => {
     let world: World;
     let engine: Engine;
@@ -165,4 +165,4 @@ const through = (name: string, create: (typeof worlds)[string]) =>
       expect(await standing(request)).toEqual([undefined, 0]);
     });
   });
-for (const [name, create] of Object.entries(worlds)) through(name, create);
+}

@@ -97,14 +97,13 @@ function breaking(arena: Arena, fault: "cutReplies" | "reset"): Begin<unknown> {
   const begin = beginOn({
     connect: async () => {
       const client = await pool.connect();
-      client.on("error", () => undefined);
       const query = async (text: string, values?: never[]) => {
         if (text !== "COMMIT" || !isArmed) return client.query(text, values);
         isArmed = false;
         proxy[fault]();
         return client.query(text).finally(() => proxy.heal());
       };
-      return { query, release: (error?: boolean) => client.release(error) };
+      return Object.assign(Object.create(client) as typeof client, { query });
     },
   });
   return begin;

@@ -57,8 +57,7 @@ const kinds: readonly Kind[] = [
   {
     states: /^25P01$/, // not in a transaction
     code: "store-unsuitable",
-    message:
-      "store.within() was handed a client that is in no transaction. Begin one and hand in its own.",
+    message: "store.within() was handed a client that is in no transaction. Begin one first.",
   },
   { states: new RegExp(`^${unfitState}$`), code: "store-unsuitable", message: "" },
 ];

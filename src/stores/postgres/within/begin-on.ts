@@ -11,6 +11,8 @@ export interface PgPoolClient extends PgClient {
     values?: unknown[],
   ): Promise<{ readonly rows: readonly unknown[]; readonly command: string }>;
   release(error?: boolean): void;
+  on(event: "error", listener: () => void): unknown;
+  off(event: "error", listener: () => void): unknown;
 }
 
 /**
@@ -23,6 +25,9 @@ export function beginOn<Client extends PgPoolClient>(
   return async (work) => {
     const client = await pool.connect();
     let isBroken = true;
+    // A connection that is lost between two statements would end the process; the next one tells.
+    const onLost = (): void => {};
+    client.on("error", onLost);
     try {
       await client.query("BEGIN ISOLATION LEVEL READ COMMITTED");
       const outcome = await work(client).then(
@@ -37,6 +42,7 @@ export function beginOn<Client extends PgPoolClient>(
         throw new Error("A statement of the transaction failed, and nothing of it was committed.");
       }
     } finally {
+      client.off("error", onLost);
       client.release(isBroken);
     }
   };
