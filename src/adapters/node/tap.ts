@@ -45,10 +45,7 @@ export function tapResponse(res: ServerResponse, tap: Tap): void {
 
   let keepsHead = tap.holdHead === true;
   const flushHeaders = res.flushHeaders.bind(res);
-  function pass<T>(send: () => T): T {
-    keepsHead = false;
-    return send();
-  }
+  const pass = <T>(send: () => T): T => ((keepsHead = false), send());
 
   function write(chunk: unknown, encoding?: unknown, callback?: unknown): boolean {
     const bytes = toBuffer(chunk, encoding);
@@ -92,10 +89,9 @@ export function tapResponse(res: ServerResponse, tap: Tap): void {
     void tap.onEnd(captured).then((instead) => {
       isHeld = false;
       letGo();
-      if (instead === undefined) return pass(() => wire.end(hasBody(res) ? rest : nothing));
-      if (res.headersSent) return wire.destroy(); // a cut: what has left is not the outcome
-      replaceHead(res, instead);
-      return pass(() => wire.end(Buffer.from(instead.body)));
+      const last = hasBody(res) ? rest : nothing;
+      if (instead === undefined) return pass(() => wire.end(last));
+      return pass(() => endInstead(res, wire, instead));
     });
     return res;
   }
@@ -196,6 +192,12 @@ function tapWriteHead(
     }
     return named ? writeHead(status, reason) : writeHead(status);
   };
+}
+
+function endInstead(res: ServerResponse, wire: Wire, instead: Answer): void {
+  if (res.headersSent) return void wire.destroy(); // a cut: what has left is not the outcome
+  replaceHead(res, instead);
+  wire.end(Buffer.from(instead.body));
 }
 
 function replaceHead(res: ServerResponse, { status, headers }: Answer): void {
