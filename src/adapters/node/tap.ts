@@ -89,9 +89,7 @@ export function tapResponse(res: ServerResponse, tap: Tap): void {
     void tap.onEnd(captured).then((instead) => {
       isHeld = false;
       letGo();
-      const last = hasBody(res) ? rest : nothing;
-      if (instead === undefined) return pass(() => wire.end(last));
-      return pass(() => endInstead(res, wire, instead));
+      pass(() => endWith(res, wire, instead ?? rest));
     });
     return res;
   }
@@ -194,10 +192,11 @@ function tapWriteHead(
   };
 }
 
-function endInstead(res: ServerResponse, wire: Wire, instead: Answer): void {
+function endWith(res: ServerResponse, wire: Wire, last: Buffer | Answer): void {
+  if (Buffer.isBuffer(last)) return wire.end(hasBody(res) ? last : nothing);
   if (res.headersSent) return void wire.destroy(); // a cut: what has left is not the outcome
-  replaceHead(res, instead);
-  wire.end(Buffer.from(instead.body));
+  replaceHead(res, last);
+  wire.end(Buffer.from(last.body));
 }
 
 function replaceHead(res: ServerResponse, { status, headers }: Answer): void {
