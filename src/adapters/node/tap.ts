@@ -46,7 +46,6 @@ export function tapResponse(res: ServerResponse, tap: Tap): void {
   let keepsHead = tap.holdHead === true;
   const flushHeaders = res.flushHeaders.bind(res);
   const pass = <T>(send: () => T): T => ((keepsHead = false), send());
-
   function write(chunk: unknown, encoding?: unknown, callback?: unknown): boolean {
     const bytes = toBuffer(chunk, encoding);
     const done = callbackOf(encoding, callback);
@@ -72,7 +71,7 @@ export function tapResponse(res: ServerResponse, tap: Tap): void {
   function end(chunk?: unknown, encoding?: unknown, callback?: unknown): ServerResponse {
     const done = typeof chunk === "function" ? (chunk as Callback) : callbackOf(encoding, callback);
     if (done !== undefined) res.once("finish", done);
-    if (ending) return res; // a second end must not overtake the record; Node ignores it as well
+    if (ending) return res; // a second end must not overtake the record; Node ignores it, too
     ending = true;
     const bytes = isChunk(chunk) ? toBuffer(chunk, encoding) : nothing;
     kept.add(bytes);

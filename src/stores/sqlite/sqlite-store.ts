@@ -38,7 +38,8 @@ export function sqliteStore(path: string, options: SqliteStoreOptions = {}): Sql
   const busyMs = options.busyMs ?? 1500;
   const database = openDatabase(path);
   const { enqueue, idle } = createBatches(database, busyMs);
-  const watch = watchOver(database, rowsOf(database).read);
+  const rows = rowsOf(database);
+  const watch = watchOver(database, (id) => rows.read(id));
   const commands = commandsOn({ database, run: enqueue, now, onFreed: watch.nudge });
   // Housekeeping: what fails now is swept in the next round, and claims report the same fault.
   const sweeper = setInterval(() => void commands.sweep(1000).catch(() => undefined), 60_000);
