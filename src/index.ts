@@ -5,9 +5,10 @@
 export { createEngine, engineDefaults } from "./engine/engine.ts";
 export type { Engine, EngineOptions } from "./engine/engine.ts";
 export type { Admission, Intent } from "./engine/begin.ts";
-export type { RunRequest } from "./engine/plain/run.ts";
+export type { RunRequest, TransactionRequest } from "./engine/plain/run.ts";
 export { idempotent } from "./engine/plain/wrap.ts";
 export type { WrapOptions } from "./engine/plain/wrap.ts";
+export type { Begin, Transactions } from "./engine/transaction/transactions.ts";
 export type { Claim } from "./engine/claim.ts";
 export type { Step, StepContext } from "./engine/steps.ts";
 export type { FoundRecord, Operator, Target } from "./engine/operators/operator.ts";

@@ -12,9 +12,10 @@ import type { Exchange } from "../http/admit.ts";
 import type { Answer } from "../http/answer.ts";
 import type { Execution, Idempotency } from "../http/execution.ts";
 import { createKeep } from "../http/keep.ts";
+import { saysOutcome } from "../http/headers.ts";
 import { httpPolicy } from "../http/policy.ts";
 import type { HttpOptions, HttpPolicy } from "../http/policy.ts";
-import { recordedStream } from "./fetch/stream.ts";
+import { cutOff, recordedStream } from "./fetch/stream.ts";
 import { bodyLeftIn, parsedContent } from "./node/body.ts";
 import { guardResponse, nodeExchange, setHeaders } from "./node/exchange.ts";
 import { headersOf, isEventStream } from "./node/tap.ts";
@@ -123,7 +124,7 @@ async function execute(
     },
     settle: async (captured) => {
       isOver = true;
-      if (!isKept) await execution.settle(captured);
+      return isKept ? undefined : execution.settle(captured);
     },
     release: async () => {
       isOver = true;
@@ -159,14 +160,20 @@ function recording(ctx: KoaContext, execution: Execution): (() => Promise<void>)
   const isBodiless = method === "HEAD" || [204, 205, 304].includes(status);
   if (isBodiless || isEventStream(res)) return undefined;
   const headers = headersOf(res);
-  const onEnd = (kept: Uint8Array | undefined): Promise<void> =>
+  const settle = (kept: Uint8Array | undefined): Promise<Answer | undefined> =>
     execution.settle({ status, headers, body: kept });
   if (isStream(body)) {
+    const onEnd = async (kept: Uint8Array | undefined): Promise<void> => cutOff(await settle(kept));
     return async () => replaceStream(ctx, recordedNodeStream(body, execution, onEnd));
   }
   const whole = wholeBody(body);
   if (whole === undefined) return undefined;
-  return () => onEnd(whole.length > execution.maxRecordedBytes ? undefined : whole);
+  return async () => {
+    const instead = await settle(whole.length > execution.maxRecordedBytes ? undefined : whole);
+    if (instead === undefined) return;
+    for (const name of ctx.res.getHeaderNames()) if (saysOutcome(name)) ctx.res.removeHeader(name);
+    answer(ctx, instead);
+  };
 }
 
 function isStream(body: unknown): body is Readable {

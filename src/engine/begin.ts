@@ -13,6 +13,9 @@ import { openedReply } from "./results/result-codec.ts";
 import { checkKey } from "./values/key.ts";
 import { persist } from "./store-call.ts";
 import type { Store } from "../stores/store.ts";
+import { claimInTransaction, claimWithin } from "./transaction/claim-within.ts";
+import { checkTransactional } from "./transaction/transactions.ts";
+import type { Transactions } from "./transaction/transactions.ts";
 import type { Seat, Waiting } from "./waiting.ts";
 
 /** One intent: who asks (scope), for what (operation), under which key, with what (fingerprint). */
@@ -34,6 +37,8 @@ export interface Intent {
    * Such a promise is first given with the claim, ends with it, and never rejects.
    */
   readonly waitUntil?: (work: Promise<unknown>) => void;
+  /** Claims, works and records in one transaction from here; the store must be in its database. */
+  readonly transaction?: Transactions<unknown>;
 }
 
 /** The store's answer to an intent. Never a rejection for what the protocol foresees. */
@@ -61,10 +66,14 @@ export interface BeginContext extends Omit<
   readonly watchedPollMs: number;
 }
 
-/** Claims, or waits and claims again; rejects with `key-invalid` before any store call. */
+/**
+ * Claims, or waits and claims again; rejects with `key-invalid` before any store call, and with
+ * `TypeError` when a transaction is asked of a store that cannot be in one.
+ */
 export async function begin(engine: BeginContext, intent: Intent): Promise<Admission> {
   const lent = tracking(engine, intent.waitUntil);
   const { runtime, waiting, events, names } = lent;
+  if (intent.transaction !== undefined) checkTransactional(lent.store);
   const { operation, scope, key, waitMs = 0, signal } = intent;
   const id = names.recordId(scope, operation, checkKey(key));
   const fingerprint = names.fingerprint(intent.fingerprint);
@@ -173,7 +182,7 @@ export function isForAll({ kind }: Outcome): boolean {
 
 async function claim(lent: BeginContext, intent: Named): Promise<Outcome> {
   const { store, runtime, storeTimeoutMs, events } = lent;
-  const { id, operation, fingerprint } = intent;
+  const { id, operation, fingerprint, transaction } = intent;
   const owner = runtime.token() as OwnerToken;
   const { leaseMs = lent.leaseMs, retentionMs = lent.retentionMs } = intent;
   const { onAbandoned = lent.onAbandoned } = intent;
@@ -181,8 +190,11 @@ async function claim(lent: BeginContext, intent: Named): Promise<Outcome> {
   const askedAtMs = runtime.nowMs();
   const context: ClaimContext = { ...lent, ...command, id, askedAtMs };
   const patience = { limitMs: storeTimeoutMs, patienceMs: storeTimeoutMs };
+  const isLeased = transaction === undefined && store.isTransaction !== true;
   let claimed = false;
   try {
+    if (transaction !== undefined) return await claimInTransaction(context, command, transaction);
+    if (!isLeased) return await claimWithin(context, command);
     const reply = await persist(runtime, { call: () => store.claim(id, command), ...patience });
     claimed = reply.kind === "claimed";
     const opened = openedReply(reply, context);
@@ -190,7 +202,7 @@ async function claim(lent: BeginContext, intent: Named): Promise<Outcome> {
     return opened.kind === "claimed" ? { ...opened, claim: holdClaim(context, opened) } : opened;
   } catch (error) {
     // Unknown whether it was applied, or known: a claim of steps that cannot be read is no use.
-    if (claimed || hasCode(error, "store-unavailable")) releaseGhost(context);
+    if (isLeased && (claimed || hasCode(error, "store-unavailable"))) releaseGhost(context);
     const bypass = (): void => {
       events.emit({ kind: "bypassed", operation, cause: error });
       note(context, "bypassed");

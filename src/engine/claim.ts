@@ -25,6 +25,7 @@ import type { Settled } from "./settle.ts";
 import { createSteps } from "./steps.ts";
 import type { Step } from "./steps.ts";
 import { persist } from "./store-call.ts";
+import { stepWithin } from "./transaction/step-within.ts";
 import type { Names } from "./values/key.ts";
 import type { Waiting } from "./waiting.ts";
 
@@ -40,6 +41,8 @@ export interface Claim {
   readonly retentionMs: number;
   /** Aborts when the lease is lost. Advisory: safety comes from `commit()`. */
   readonly signal: AbortSignal;
+  /** The transaction that the engine has begun for this claim, where it was told to. */
+  readonly transaction?: unknown;
   /**
    * Marks the point of no return: from here nobody else ever executes this key by itself. Call it
    * right before the irreversible step. Rejects with `lease-lost` or `store-unavailable`: then the
@@ -62,13 +65,14 @@ export interface Claim {
    */
   readonly step: Step;
   /**
-   * Records the result. Resolves within the store timeout; never rejects. Of `complete` and
-   * `release` only the first call counts.
+   * Records the result. Resolves within the store timeout and never rejects; but in a transaction
+   * it rejects when nothing was committed, or nobody knows. Of `complete` and `release` only the
+   * first call counts.
    */
   complete(result: Uint8Array, retentionMs?: number): Promise<Settled>;
   /**
-   * Gives the key back for a retry; after `commit()` the record goes to in doubt instead. Never
-   * rejects.
+   * Gives the key back for a retry; after `commit()` the record goes to in doubt instead. In a
+   * transaction of the engine's it rolls back. Never rejects.
    */
   release(): Promise<Settled>;
 }
@@ -115,9 +119,11 @@ export function holdClaim(
   async function guarded(call: () => Promise<CommitReply | StepReply>): Promise<void> {
     const patience = { limitMs: storeTimeoutMs, patienceMs: storeTimeoutMs, attempts: 3 };
     const reply = await persist(runtime, { call, ...patience });
-    if (reply.kind !== "lease-lost") return;
+    if (reply.kind === "lease-lost") throw lost();
+  }
+  function lost(): LatchkeyError {
     lease.lose(true);
-    throw leaseLost();
+    return leaseLost();
   }
 
   return {
@@ -134,6 +140,8 @@ export function holdClaim(
       deriveKey,
       record: (name, result) =>
         guarded(async () => store.step(id, { owner, name, result: seal(result, "step", name) })),
+      recordWithin: (transactions, name, work) =>
+        stepWithin(context, { transactions, name, work, onLost: lost }),
     }),
     commit: () => guarded(() => store.commit(id, owner)),
     complete: (result, retentionMs = context.retentionMs) =>

@@ -22,7 +22,7 @@ import type { ReplayCacheOptions } from "./local/replay-cache.ts";
 import { createSharedCalls } from "./local/shared-calls.ts";
 import { createPace } from "./pace.ts";
 import { run } from "./plain/run.ts";
-import type { RunRequest } from "./plain/run.ts";
+import type { RunRequest, TransactionRequest } from "./plain/run.ts";
 import { systemRuntime } from "./runtime.ts";
 import type { Runtime } from "./runtime.ts";
 import { createWaiting, waitingDefaults } from "./waiting.ts";
@@ -94,11 +94,23 @@ export interface Engine extends Events, Operator {
   /** Claims the intent and says what to do. Rejects with `key-invalid` before any store call. */
   begin(intent: Intent): Promise<Admission>;
   /**
+   * Runs `work` in a transaction and returns its value after the COMMIT. Rejects as below, and with
+   * the COMMIT's own error once the store has said that nothing was committed.
+   */
+  run<T, Tx>(
+    request: TransactionRequest<T, Tx>,
+    work: (claim: Claim, transaction: Tx) => T | Promise<T>,
+  ): Promise<T>;
+  /**
    * Runs `work` once for its key and returns its value, or the recorded one. Rejects with what
    * `work` throws (the key is released) or a `LatchkeyError`: `in-progress`, `key-reused`,
    * `outcome-unknown`, `result-omitted`, `failed`, `store-…`.
    */
   run<T>(request: RunRequest<T>, work: (claim: Claim) => T | Promise<T>): Promise<T>;
+  /**
+   * The same engine over another store, e.g. `store.within(tx)`; options and events are shared.
+   */
+  with(store: Store): Engine;
   /**
    * Waits for running claims and background writes, at most `withinMs` (default 10 000). The store
    * stays open.
@@ -141,9 +153,7 @@ export function createEngine(options: EngineOptions): Engine {
     names: namesOf(options.secret),
     results: codecOf(options.results ?? []),
     pace: createPace(),
-    replays: createReplayCache(runtime, options.replayCache),
-    held: createHeldClaims(runtime),
-    shared: createSharedCalls(isForAll),
+    ...localTo(runtime, options.replayCache),
     waiting: createWaiting(runtime, waitingDefaults),
     leaseMs,
     retentionMs,
@@ -154,12 +164,32 @@ export function createEngine(options: EngineOptions): Engine {
     track,
   };
 
+  return engineOn(lent, (withinMs = 10_000) => drain(background, runtime, withinMs));
+}
+
+function engineOn(lent: BeginContext, close: Engine["close"]): Engine {
   return {
-    ...events,
+    ...lent.events,
     ...createOperator(lent),
     begin: (intent) => begin(lent, intent),
-    run: (request, work) => run(lent, request, work),
-    close: (withinMs = 10_000) => drain(background, runtime, withinMs),
+    run: <T>(
+      request: RunRequest<T> | TransactionRequest<T, unknown>,
+      work: (claim: Claim, transaction: never) => T | Promise<T>,
+    ) => run(lent, request, work as (claim: Claim, transaction: unknown) => T | Promise<T>),
+    with: (store) => engineOn({ ...lent, store, ...localTo(lent.runtime) }, close),
+    close,
+  };
+}
+
+/** What an engine knows of its store's records by itself; another store must be asked anew. */
+function localTo(
+  runtime: Runtime,
+  replays?: ReplayCacheOptions,
+): Pick<BeginContext, "replays" | "held" | "shared"> {
+  return {
+    replays: createReplayCache(runtime, replays),
+    held: createHeldClaims(runtime),
+    shared: createSharedCalls(isForAll),
   };
 }
 

@@ -3,6 +3,8 @@
  * resumes behind the last finished one instead of repeating it.
  */
 import type { Steps } from "../machine/record.ts";
+import { checkTransactions } from "./transaction/transactions.ts";
+import type { Transactions } from "./transaction/transactions.ts";
 import { decodeValue, encodeValue } from "./values/codec.ts";
 
 /** What the function of a step is handed. */
@@ -18,7 +20,18 @@ export interface StepContext {
  * and a later attempt gets `result-omitted`. Rejects with what `work` throws (the step is not
  * recorded), `lease-lost`, or `store-unavailable` when it could not be recorded.
  */
-export type Step = <T>(name: string, work: (context: StepContext) => T | Promise<T>) => Promise<T>;
+export interface Step {
+  <T>(name: string, work: (context: StepContext) => T | Promise<T>): Promise<T>;
+  /**
+   * The same in a transaction on the store's own database: what `work` writes in it is committed
+   * together with the record of the step, or not at all.
+   */
+  <T, Tx>(
+    name: string,
+    within: { readonly transaction: Transactions<Tx> },
+    work: (context: StepContext, transaction: Tx) => T | Promise<T>,
+  ): Promise<T>;
+}
 
 const mostSteps = 64;
 const mostBytes = 65_536;
@@ -29,31 +42,58 @@ export interface StepsOptions {
   readonly deriveKey: (name: string) => string;
   /** Writes a finished step; resolves once the store has acknowledged it. */
   readonly record: (name: string, result: Uint8Array) => Promise<void>;
+  /**
+   * Runs `work` in a transaction and writes the step in the same; resolves after the COMMIT,
+   * rejects when nothing was committed, or nobody knows.
+   */
+  readonly recordWithin: (
+    transactions: Transactions<unknown>,
+    name: string,
+    work: (transaction: unknown) => Promise<Uint8Array>,
+  ) => Promise<void>;
+}
+
+type Work = (context: StepContext, transaction: unknown) => unknown;
+interface Within {
+  readonly transaction: Transactions<unknown>;
 }
 
 /** The steps of one claim. A step that is asked for twice at a time runs once. */
-export function createSteps({ finished, deriveKey, record }: StepsOptions): Step {
+export function createSteps({ finished, deriveKey, record, recordWithin }: StepsOptions): Step {
   const known = new Map<string, Promise<unknown>>();
   for (const [name, result] of Object.entries(finished)) {
     known.set(name, Promise.resolve(result).then(decodeValue));
   }
   for (const promise of known.values()) promise.catch(() => undefined); // told to whoever asks
 
-  async function execute(name: string, work: (context: StepContext) => unknown): Promise<unknown> {
-    const value = await work({ name, key: deriveKey(name) });
+  async function execute(name: string, work: Work): Promise<unknown> {
+    const value = await work({ name, key: deriveKey(name) }, undefined);
     await record(name, encodeValue(value, mostBytes));
     return value;
   }
 
-  return <T>(name: string, work: (context: StepContext) => T | Promise<T>): Promise<T> => {
+  async function executeWithin(name: string, within: Within, work: Work): Promise<unknown> {
+    let value: unknown;
+    await recordWithin(checkTransactions(within.transaction), name, async (transaction) => {
+      value = await work({ name, key: deriveKey(name) }, transaction);
+      return encodeValue(value, mostBytes);
+    });
+    return value;
+  }
+
+  function step(
+    name: string,
+    ...rest: readonly [Work] | readonly [Within, Work]
+  ): Promise<unknown> {
     const found = known.get(name);
-    if (found !== undefined) return found as Promise<T>;
+    if (found !== undefined) return found;
     checkName(name, known.size);
-    const running = execute(name, work);
+    const running = rest.length === 1 ? execute(name, rest[0]) : executeWithin(name, ...rest);
     known.set(name, running);
     running.catch(() => known.delete(name)); // it may be tried again
-    return running as Promise<T>;
-  };
+    return running;
+  }
+  return step;
 }
 
 function checkName(name: string, count: number): void {

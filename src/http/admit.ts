@@ -120,8 +120,9 @@ function refuse(answer: Answer): HttpAdmission {
 
 // Absent stays absent: an engine option must not be overruled by undefined.
 function overrides(policy: HttpPolicy, { signal, waitUntil }: Exchange): object {
-  const { leaseMs, retentionMs, onAbandoned } = policy;
-  const all = Object.entries({ leaseMs, retentionMs, onAbandoned, signal, waitUntil });
+  const { leaseMs, retentionMs, onAbandoned, transaction } = policy;
+  const own = { leaseMs, retentionMs, onAbandoned, transaction };
+  const all = Object.entries({ ...own, signal, waitUntil });
   return Object.fromEntries(all.filter(([, value]) => value !== undefined));
 }
 

@@ -62,3 +62,21 @@ export function exposedHeaders(present: string, headers: HeaderList): string {
     .filter((name) => /^(?:idempoten|retry-after|x-should-retry)/.test(name) && !lower.has(name));
   return [...names, ...new Set(more)].filter((name) => name !== "").join(", ");
 }
+
+const outcomes: ReadonlySet<string> = new Set([
+  "location",
+  "etag",
+  "last-modified",
+  "link",
+  "set-cookie",
+  "transfer-encoding",
+]);
+
+/**
+ * Whether a header says what came of a request, rather than what the layers outside add to every
+ * response: it must not stay on an answer that leaves instead.
+ */
+export function saysOutcome(name: string): boolean {
+  const lower = name.toLowerCase();
+  return outcomes.has(lower) || lower.startsWith("content-");
+}

@@ -5,6 +5,8 @@
 import { durationMs } from "../duration.ts";
 import type { Duration } from "../duration.ts";
 import type { OnAbandoned } from "../engine/engine.ts";
+import { checkTransactions } from "../engine/transaction/transactions.ts";
+import type { Transactions } from "../engine/transaction/transactions.ts";
 import { problemAnswer } from "./answer.ts";
 import type { Answer, HeaderList, ProblemCode, ProblemOptions } from "./answer.ts";
 import { markerHeaders } from "./headers.ts";
@@ -43,6 +45,12 @@ export interface HttpOptions<Req, Rest extends readonly unknown[] = readonly []>
   readonly onAbandoned?: OnAbandoned;
   /** `"open"` runs the handler unprotected while the store is down. Default `"closed"`: 503. */
   readonly onStoreError?: "closed" | "open";
+  /**
+   * Where transactions on the store's own database come from, e.g. `beginOn(pool)`: the claim, the
+   * handler's writes in it and the record of its response are committed together, before the last
+   * byte leaves, or not at all. Default: no transaction.
+   */
+  readonly transaction?: Transactions<unknown>;
   /** How long a silent owner blocks its key. Default: the engine's. */
   readonly lease?: Duration;
   /** How long a response is kept. Default: the engine's. */
@@ -90,7 +98,10 @@ export interface FingerprintOptions {
   readonly ignoreFields?: readonly string[];
 }
 
-type Given = Omit<HttpOptions<never>, "scope" | "operation" | "key" | "compat" | "redact">;
+type Given = Omit<
+  HttpOptions<never>,
+  "scope" | "operation" | "key" | "compat" | "redact" | "transaction"
+>;
 
 /** Every shared option and its default; an option without one is the engine's or off. */
 export const httpDefaults: Readonly<Required<Omit<Given, "onAbandoned" | "lease" | "retention">>> =
@@ -113,9 +124,9 @@ export const httpDefaults: Readonly<Required<Omit<Given, "onAbandoned" | "lease"
 
 /** The names of all options of a route. */
 export const httpOptionNames: ReadonlySet<string> = new Set(
-  ["scope", "operation", "key", "compat", "redact", "onAbandoned", "lease", "retention"].concat(
-    Object.keys(httpDefaults),
-  ),
+  ["scope", "operation", "key", "compat", "redact", "transaction"]
+    .concat("onAbandoned", "lease", "retention")
+    .concat(Object.keys(httpDefaults)),
 );
 
 /** The options of one route, checked and ready to use. */
@@ -127,6 +138,7 @@ export interface HttpPolicy {
   /** Longest wait of a duplicate, in ms; 0 refuses at once. */
   readonly waitMs: number;
   readonly open: boolean;
+  readonly transaction: Transactions<unknown> | undefined;
   readonly onAbandoned: OnAbandoned | undefined;
   readonly leaseMs: number | undefined;
   readonly retentionMs: number | undefined;
@@ -186,6 +198,7 @@ export function httpPolicy<Req, Rest extends readonly unknown[]>(
     methods: new Set(given.methods.map((method) => method.toUpperCase())),
     strict: given.keySyntax === "strict",
     open: given.onStoreError === "open",
+    transaction: transactionOf(given),
     waitMs: waitMsOf(given.onConflict),
     leaseMs: optionalMs(given.lease, "lease", 100),
     retentionMs: optionalMs(given.retention, "retention", 1),
@@ -218,6 +231,17 @@ export function keyFor<Req, Rest extends readonly unknown[]>(
 function problemOf(dialect: HttpPolicy["problem"], mismatch: number): HttpPolicy["problem"] {
   return (code, options) =>
     dialect(code, code === "key-reused" ? { ...options, status: mismatch } : options);
+}
+
+function transactionOf({
+  transaction,
+  onStoreError,
+}: Pick<HttpOptions<never>, "transaction" | "onStoreError">): HttpPolicy["transaction"] {
+  if (transaction === undefined) return undefined;
+  if (onStoreError === "open") {
+    throw new TypeError('A route in a transaction has no other way: leave onStoreError "closed".');
+  }
+  return checkTransactions(transaction);
 }
 
 function waitMsOf(onConflict: HttpOptions<never>["onConflict"]): number {

@@ -65,6 +65,14 @@ export interface Store {
    * otherwise.
    */
   check(): Promise<void>;
+  /**
+   * Where a store can: the same records through a transaction of the user's, which the user ends.
+   * A claim through it is granted until then, needs no renewal, and is seen by nobody before the
+   * COMMIT; after a rollback it has never been. A command that rejects must end in a rollback.
+   */
+  within?(transaction: unknown): Store;
+  /** Whether this store is in a transaction of the user's. */
+  readonly isTransaction?: true;
   /** Ends what the store itself opened; a client handed in by the user stays open. */
   close(): Promise<void>;
 }

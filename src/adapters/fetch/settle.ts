@@ -3,12 +3,20 @@
  * claim is completed or released, and the client gets the response it would have got without the
  * layer, its last byte held until the record is written.
  */
-import type { HeaderList } from "../../http/answer.ts";
+import type { Answer, HeaderList } from "../../http/answer.ts";
 import type { Execution } from "../../http/execution.ts";
+import { saysOutcome } from "../../http/headers.ts";
 import { createKeep } from "../../http/keep.ts";
-import { addHeaders, copyOf, isHandedOver, isResponse, withHeaders } from "./exchange.ts";
+import {
+  addHeaders,
+  copyOf,
+  isHandedOver,
+  isResponse,
+  toResponse,
+  withHeaders,
+} from "./exchange.ts";
 import { mayBeWhole, recordedHeaders, typedHeaders } from "./platform.ts";
-import { eventStream, readAhead, recordedStream } from "./stream.ts";
+import { cutOff, eventStream, readAhead, recordedStream } from "./stream.ts";
 import { answerOfThrown } from "./thrown.ts";
 
 /**
@@ -49,8 +57,15 @@ async function settled(execution: Execution, response: Response): Promise<Respon
     throw new TypeError("The response has been read already. Return one that has not.");
   }
   if (body !== null) return settleBody(execution, { response, body, headers });
-  await execution.settle({ status, headers, body: new Uint8Array(0) });
+  const instead = await execution.settle({ status, headers, body: new Uint8Array(0) });
+  if (instead !== undefined) return replaced(headers, instead);
   return withHeaders(response, execution.headers);
+}
+
+// What the layers outside have put on the response stays on the answer that leaves instead.
+function replaced(headers: HeaderList, answer: Answer): Response {
+  const stay = headers.filter(([name]) => !saysOutcome(name));
+  return toResponse({ ...answer, headers: [...stay, ...answer.headers] });
 }
 
 interface WithBody {
@@ -70,17 +85,18 @@ async function settleBody(
   const sent = (content: Parameters<typeof copyOf>[1], own: HeaderList = headers) =>
     addHeaders(copyOf(response, content, own), more);
 
-  if (isEventStream(response)) return sent(eventStream(body, { onEnd: settle }));
+  const onEnd = async (kept: Uint8Array | undefined) => cutOff(await settle(kept));
+  if (isEventStream(response)) return sent(eventStream(body, { onEnd }));
   const isStreamed = response.headers.has("transfer-encoding") || !mayBeWhole(body);
   const { whole, source } = await readAhead(body, isStreamed ? 0 : maxRecordedBytes);
   if (whole !== undefined) {
     const typed = typedHeaders(headers, whole);
-    await settle(whole, typed);
-    return sent(whole, typed);
+    const instead = await settle(whole, typed);
+    return instead === undefined ? sent(whole, typed) : replaced(headers, instead);
   }
   const keep = createKeep(maxRecordedBytes);
   const onError = () => execution.release();
-  return sent(recordedStream(source, { keep, onEnd: settle, onError }));
+  return sent(recordedStream(source, { keep, onEnd, onError }));
 }
 
 function isEventStream({ headers }: Response): boolean {

@@ -2,6 +2,7 @@
  * A response body on its way to the client: kept for the record, its last byte held until that is
  * written.
  */
+import type { Answer } from "../../http/answer.ts";
 import { createHold } from "../../http/hold.ts";
 import type { Keep } from "../../http/keep.ts";
 
@@ -19,6 +20,12 @@ export interface RecordedStream {
   readonly onEnd: (body: Uint8Array | undefined) => Promise<unknown>;
   /** The body broke off: nothing whole can be recorded (B-111). */
   readonly onError: () => Promise<unknown>;
+}
+
+/** Breaks a stream off whose beginning has left already, when another answer must leave instead. */
+export function cutOff(instead: Answer | undefined): void {
+  if (instead === undefined) return;
+  throw new Error("The transaction of this response was not committed; the response is cut off.");
 }
 
 /**

@@ -127,9 +127,10 @@ export function guardResponse(
   const headers = new Map(Object.entries(res.getHeaders()));
   const tap: Tap = {
     limitBytes: execution.maxRecordedBytes,
-    onEnd: async (captured) => {
+    holdHead: execution.isReplaceable,
+    onEnd: (captured) => {
       ended = true;
-      await execution.settle(captured);
+      return execution.settle(captured);
     },
     // A body that broke off midway is no outcome (B-111).
     onCut: () => {

@@ -4,7 +4,8 @@
  * recording; `onEnd` does.
  */
 import type { OutgoingHttpHeader, ServerResponse } from "node:http";
-import type { HeaderList } from "../../http/answer.ts";
+import type { Answer, HeaderList } from "../../http/answer.ts";
+import { saysOutcome } from "../../http/headers.ts";
 import type { Captured } from "../../http/recorded.ts";
 import { createHold } from "../../http/hold.ts";
 import { createKeep } from "../../http/keep.ts";
@@ -13,8 +14,13 @@ import { holdHead } from "./head.ts";
 export interface Tap {
   /** Largest body that is kept, in bytes. */
   readonly limitBytes: number;
-  /** Called once, before the last byte leaves; the response ends when it resolves. */
-  readonly onEnd: (captured: Captured) => Promise<void>;
+  /**
+   * Called once, before the last byte leaves; the response ends when it resolves: as it is, or with
+   * another answer, where its head has not left.
+   */
+  readonly onEnd: (captured: Captured) => Promise<Answer | undefined>;
+  /** Keeps the head back until the body begins or ends, so that another answer can leave. */
+  readonly holdHead?: boolean;
   /** Called once when the response was destroyed before its end, by the server's own side. */
   readonly onCut: () => void;
   /** Whether an end with this status, now, is not the handler's: it is let through unrecorded. */
@@ -37,6 +43,9 @@ export function tapResponse(res: ServerResponse, tap: Tap): void {
   let headers: HeaderList | undefined;
   const seal = (): HeaderList => (headers ??= headersOf(res));
 
+  let keepsHead = tap.holdHead === true;
+  const flushHeaders = res.flushHeaders.bind(res);
+  const pass = <T>(send: () => T): T => ((keepsHead = false), send());
   function write(chunk: unknown, encoding?: unknown, callback?: unknown): boolean {
     const bytes = toBuffer(chunk, encoding);
     const done = callbackOf(encoding, callback);
@@ -45,7 +54,7 @@ export function tapResponse(res: ServerResponse, tap: Tap): void {
     if (isEventStream(res)) return passEvents(bytes, done);
     kept.add(bytes);
     const out = hold.next(bytes);
-    if (!res.headersSent) res.flushHeaders();
+    if (!res.headersSent) pass(flushHeaders);
     return wire.write(out, done);
   }
 
@@ -56,30 +65,30 @@ export function tapResponse(res: ServerResponse, tap: Tap): void {
       if (wire.isGone()) process.nextTick(() => res.emit("close")); // it was not told before
     }
     kept.abandon();
-    return wire.write(bytes, done);
+    return pass(() => wire.write(bytes, done));
   }
 
   function end(chunk?: unknown, encoding?: unknown, callback?: unknown): ServerResponse {
     const done = typeof chunk === "function" ? (chunk as Callback) : callbackOf(encoding, callback);
     if (done !== undefined) res.once("finish", done);
-    if (ending) return res; // a second end must not overtake the record; Node ignores it as well
+    if (ending) return res; // a second end must not overtake the record; Node ignores it, too
     ending = true;
     const bytes = isChunk(chunk) ? toBuffer(chunk, encoding) : nothing;
     kept.add(bytes);
     const rest = Buffer.concat([hold.rest(), bytes]);
     const sealed = seal();
     if (tap.isForeign?.(res.statusCode) === true) {
-      wire.end(hasBody(res) ? rest : nothing);
+      pass(() => wire.end(hasBody(res) ? rest : nothing));
       tap.onForeign?.();
       return res;
     }
     const captured = { status: res.statusCode, headers: sealed, body: kept.body() };
     isHeld = true;
     const letGo = holdHead(res);
-    void tap.onEnd(captured).then(() => {
+    void tap.onEnd(captured).then((instead) => {
       isHeld = false;
       letGo();
-      wire.end(hasBody(res) ? rest : nothing);
+      pass(() => endWith(res, wire, instead ?? rest));
     });
     return res;
   }
@@ -91,7 +100,8 @@ export function tapResponse(res: ServerResponse, tap: Tap): void {
     ending = true;
     return wire.destroy(error);
   };
-  tapWriteHead(res, seal);
+  res.flushHeaders = () => pass(flushHeaders);
+  tapWriteHead(res, { seal, keepsHead: () => keepsHead });
 }
 
 interface Wire {
@@ -162,15 +172,37 @@ function hideMarks(res: ServerResponse, isHidden: () => boolean): void {
 
 // Headers given to writeHead never show in getHeaders(): set them first, then write the head as
 // asked. Node itself comes through here too, for the implicit head of a first write.
-function tapWriteHead(res: ServerResponse, seal: () => unknown): void {
+function tapWriteHead(
+  res: ServerResponse,
+  { seal, keepsHead }: { readonly seal: () => unknown; readonly keepsHead: () => boolean },
+): void {
   const writeHead = res.writeHead.bind(res) as (status: number, reason?: string) => ServerResponse;
   res.writeHead = (status: number, reason?: unknown, given?: unknown): ServerResponse => {
     if (res.headersSent) return writeHead(status);
     const named = typeof reason === "string";
     setHeaders(res, named ? given : (reason ?? given));
     seal();
+    if (keepsHead()) {
+      res.statusCode = status;
+      if (named) res.statusMessage = reason;
+      return res;
+    }
     return named ? writeHead(status, reason) : writeHead(status);
   };
+}
+
+function endWith(res: ServerResponse, wire: Wire, last: Buffer | Answer): void {
+  if (Buffer.isBuffer(last)) return wire.end(hasBody(res) ? last : nothing);
+  if (res.headersSent) return void wire.destroy(); // a cut: what has left is not the outcome
+  replaceHead(res, last);
+  wire.end(Buffer.from(last.body));
+}
+
+function replaceHead(res: ServerResponse, { status, headers }: Answer): void {
+  for (const name of res.getHeaderNames()) if (saysOutcome(name)) res.removeHeader(name);
+  res.statusCode = status;
+  res.statusMessage = "";
+  for (const [name, value] of headers) res.setHeader(name, value);
 }
 
 function setHeaders(res: ServerResponse, given: unknown): void {

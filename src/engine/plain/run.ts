@@ -8,6 +8,8 @@ import { begin } from "../begin.ts";
 import type { Admission, BeginContext } from "../begin.ts";
 import type { Claim } from "../claim.ts";
 import { redactedBy } from "../results/redact.ts";
+import { checkTransactions } from "../transaction/transactions.ts";
+import type { Transactions } from "../transaction/transactions.ts";
 import { decodeValue, encodeEnvelope, encodeValue } from "../values/codec.ts";
 import { fingerprintOf } from "../values/fingerprint.ts";
 
@@ -29,22 +31,33 @@ export interface RunRequest<T = unknown> {
   readonly redact?: (value: T) => T;
 }
 
+export interface TransactionRequest<T, Tx> extends RunRequest<T> {
+  /**
+   * Where transactions on the store's own database come from, e.g. `beginOn(pool)`: the claim, the
+   * writes of `work` in it and the result are committed together or not at all.
+   */
+  readonly transaction: Transactions<Tx>;
+}
+
 /** See `Engine.run`. */
 export async function run<T>(
   lent: BeginContext,
-  request: RunRequest<T>,
-  work: (claim: Claim) => T | Promise<T>,
+  request: RunRequest<T> | TransactionRequest<T, unknown>,
+  work: (claim: Claim, transaction: unknown) => T | Promise<T>,
 ): Promise<T> {
   const { operation, key, scope = "public", input, wait } = request;
   const fingerprint = fingerprintOf([], contentOf(input));
   const waitMs = wait === undefined ? 0 : durationMs(wait, "wait", 0);
-  const admitted = await begin(lent, { operation, scope, key, fingerprint, waitMs });
+  const within = "transaction" in request && {
+    transaction: checkTransactions(request.transaction),
+  };
+  const admitted = await begin(lent, { operation, scope, key, fingerprint, waitMs, ...within });
   if (admitted.kind === "completed") return recorded(lent, operation, admitted.result) as T;
   if (admitted.kind !== "execute") throw refusal(admitted);
   const { claim } = admitted;
   let value: T;
   try {
-    value = await work(claim);
+    value = await work(claim, claim.transaction);
   } catch (error) {
     await claim.release();
     throw error;

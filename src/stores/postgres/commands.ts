@@ -30,15 +30,18 @@ export function callerOn(
 }
 
 /** What of the contract is the call of a function. */
-export type Commands = Omit<Store, "name" | "watch" | "sweep" | "check" | "close">;
+export type Commands = Omit<
+  Store,
+  "name" | "isTransaction" | "within" | "watch" | "sweep" | "check" | "close"
+>;
 
-/** The commands over calls. */
-export function commandsOn(call: Call): Commands {
+/** The commands over calls; `within` a transaction whose end is the end of its claim. */
+export function commandsOn(call: Call, within: boolean = false): Commands {
   return {
     claim: async (id, { owner, fingerprint, operation, leaseMs, retentionMs, onAbandoned }) => {
       const times = [String(leaseMs), String(retentionMs)];
       const what = [id, owner, fingerprint, storable(operation)];
-      return claimReply(await call("claim", ...what, ...times, onAbandoned));
+      return claimReply(await call("claim", ...what, ...times, onAbandoned, String(within)));
     },
     renew: async (id, owner, leaseMs) =>
       plainReply(await call("renew", id, owner, String(leaseMs)), ["renewed", "lease-lost"]),

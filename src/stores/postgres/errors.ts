@@ -54,6 +54,11 @@ const kinds: readonly Kind[] = [
     message:
       "The database role may not use the store. Grant it what docs/stores/postgres.md lists.",
   },
+  {
+    states: /^25P01$/, // not in a transaction
+    code: "store-unsuitable",
+    message: "store.within() was handed a client that is in no transaction. Begin one first.",
+  },
   { states: new RegExp(`^${unfitState}$`), code: "store-unsuitable", message: "" },
 ];
 

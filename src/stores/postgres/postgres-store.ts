@@ -14,11 +14,16 @@ import { channelOf, migrationSql, renderer, schemaVersion } from "./schema.ts";
 import type { SchemaOptions } from "./schema.ts";
 import { checkClient, checkSchema, checkServer, versionOf } from "./self-test.ts";
 import { startSweeper } from "./sweeper.ts";
+import { storeWithin } from "./within/store-within.ts";
 import { createWatching } from "./watch/watching.ts";
 
 export type { PostgresClient } from "./client.ts";
 export type { ListenClient } from "./watch/listener.ts";
 export { migrationSql } from "./schema.ts";
+export { beginOn } from "./within/begin-on.ts";
+export type { PgPool, PgPoolClient } from "./within/begin-on.ts";
+export { fromDrizzle, fromKysely } from "./within/query-builders.ts";
+export type { DrizzleTransaction, KyselyTransaction } from "./within/query-builders.ts";
 export type { SchemaOptions } from "./schema.ts";
 
 export interface PostgresStoreOptions extends SchemaOptions {
@@ -46,6 +51,12 @@ export interface PostgresStore extends Store {
    * processes at once. Rejects with `store-unsuitable` when a newer Latchkey has been there.
    */
   migrate(): Promise<void>;
+  /**
+   * The same records through a transaction that you have begun and will end: a client of pg after
+   * its BEGIN, the `sql` of `sql.begin`, the transaction of PGlite, or `fromKysely(trx)`,
+   * `fromDrizzle(tx)`. For `engine.with(store.within(tx)).run(…)`.
+   */
+  within(transaction: PostgresClient): Store;
 }
 
 /**
@@ -70,6 +81,7 @@ export function postgresStore(
     name: "postgres",
     ...commands,
     ...(watching && { watch: watching.watch }),
+    within: (transaction) => storeWithin(transaction, render),
     sweep: (limit = 1000) => sweeper.sweep(limit),
     migrate: async () => {
       if ((await versionOf(connection, render)) === schemaVersion) return;

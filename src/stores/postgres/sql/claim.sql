@@ -1,12 +1,13 @@
 -- claim: the first owner gets the record, everybody else learns its state. One atomic step.
--- Params  id, owner, fingerprint, operation, lease_ms, retention_ms, on_abandoned
+-- Params  id, owner, fingerprint, operation, lease_ms, retention_ms, on_abandoned,
+--         within: the caller's transaction does the work, too, and its end is that of the claim
 -- Replies answer: claimed {fence, attempt, takeover, steps}
 --         | in-progress {retryAfterMs, runningForMs}
 --         | completed {completedAtMs, expiresInMs} with the result in bytes | mismatch
 --         | in-doubt {operation} | corrupt
 CREATE OR REPLACE FUNCTION latchkey.claim(
   p_id text, p_owner text, p_fingerprint text, p_operation text,
-  p_lease_ms bigint, p_retention_ms bigint, p_on_abandoned text,
+  p_lease_ms bigint, p_retention_ms bigint, p_on_abandoned text, p_within boolean,
   OUT answer text, OUT bytes bytea
 ) LANGUAGE plpgsql AS $latchkey$
 DECLARE
@@ -57,6 +58,12 @@ BEGIN
           RETURN;
         END IF;
       END IF;
+    END IF;
+    -- Whoever works within its transaction holds the exclusive lock to the end; its row is nowhere
+    -- to be seen yet, and an INSERT or a row lock would wait for that end. So nobody waits for it.
+    IF NOT latchkey.may_write(p_id, p_within) THEN
+      answer := '{"kind":"in-progress","retryAfterMs":1000,"runningForMs":0}';
+      RETURN;
     END IF;
     IF r.id IS NOT NULL AND NOT locked THEN
       locked := true;

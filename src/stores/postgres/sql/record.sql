@@ -103,3 +103,14 @@ LANGUAGE sql STABLE AS $latchkey$
   ))
   WHERE latchkey.is_sound(r)
 $latchkey$;
+
+-- may_write: whether no other transaction does its work under this key right now. Claims that stand
+-- for themselves share the lock, so that they only meet in the row. It ends with the transaction.
+-- Params  id, within: this transaction does its work
+CREATE OR REPLACE FUNCTION latchkey.may_write(p_id text, p_within boolean) RETURNS boolean
+LANGUAGE sql VOLATILE AS $latchkey$
+  SELECT CASE
+    WHEN p_within THEN pg_try_advisory_xact_lock(hashtextextended('latchkey:' || p_id, 0))
+    ELSE pg_try_advisory_xact_lock_shared(hashtextextended('latchkey:' || p_id, 0))
+  END
+$latchkey$;
