@@ -8,8 +8,8 @@ import { admit } from "../http/admit.ts";
 import type { Idempotency } from "../http/execution.ts";
 import { httpPolicy } from "../http/policy.ts";
 import type { HttpOptions } from "../http/policy.ts";
-import { bodyLeftIn, parsedContent } from "./node/body.ts";
-import { guardResponse, nodeExchange, sendAnswer, setHeaders } from "./node/exchange.ts";
+import { nodeExchange, sendAnswer, setHeaders } from "./node/exchange.ts";
+import { guardResponse } from "./node/guard.ts";
 
 export type { Idempotency } from "../http/execution.ts";
 
@@ -41,10 +41,7 @@ export function idempotent<Req extends ExpressRequest = ExpressRequest>(
     const place = {
       target: req.originalUrl,
       operation: `${req.method} ${req.baseUrl}${String(pattern)}`,
-      // A body parser has read the stream to its end; without one the bytes are still there.
-      content: req.readableEnded
-        ? () => parsedContent(req, bodyLeftIn(req), policy.fingerprint)
-        : undefined,
+      parsed: req,
     };
     const exchange = nodeExchange([req, res, req], [options, policy], place);
     const admission = await admit(engine, policy, exchange);

@@ -5,13 +5,14 @@
 import type { IncomingMessage } from "node:http";
 import type { Engine } from "../engine/engine.ts";
 import { admit } from "../http/admit.ts";
+import { bodilessStatuses } from "../http/answer.ts";
+import type { Answer } from "../http/answer.ts";
 import type { Idempotency } from "../http/execution.ts";
+import { byName, withExposure } from "../http/headers.ts";
 import { httpPolicy } from "../http/policy.ts";
 import type { HttpOptions } from "../http/policy.ts";
-import { parsedContent } from "./node/body.ts";
-import { guardResponse, nodeExchange, setHeaders } from "./node/exchange.ts";
-import { sendReply } from "./node/reply.ts";
-import type { FastifyReply } from "./node/reply.ts";
+import { nodeExchange, setHeaders } from "./node/exchange.ts";
+import { guardResponse } from "./node/guard.ts";
 
 export type { Idempotency } from "../http/execution.ts";
 
@@ -78,9 +79,7 @@ function guardRoute<Req extends FastifyRequest>(engine: Engine, options: HttpOpt
     const place = {
       target: request.originalUrl,
       operation: `${request.method} ${request.routeOptions.url ?? request.originalUrl}`,
-      content: request.raw.readableEnded
-        ? () => parsedContent(request.raw, request.body, policy.fingerprint)
-        : undefined,
+      parsed: { body: request.body },
     };
     const exchange = nodeExchange([request.raw, reply.raw, request], [options, policy], place);
     const admission = await admit(engine, policy, exchange);
@@ -100,4 +99,13 @@ function guardRoute<Req extends FastifyRequest>(engine: Engine, options: HttpOpt
   return (request: Req, reply: FastifyReply, done: Done) => {
     void protect(request, reply, done).catch(done);
   };
+}
+
+// Through the reply, so that hooks and headers of the layers outside apply to this exchange.
+function sendReply(reply: FastifyReply, { status, headers, body }: Answer): void {
+  reply.code(status);
+  const all = withExposure(headers, (name) => reply.getHeader(name));
+  for (const [name, value] of byName(all)) reply.header(name, value);
+  const isBodiless = bodilessStatuses.has(status) || body.length === 0;
+  reply.send(isBodiless ? undefined : Buffer.from(body));
 }

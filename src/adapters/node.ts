@@ -8,13 +8,8 @@ import { admit } from "../http/admit.ts";
 import type { Idempotency } from "../http/execution.ts";
 import { httpPolicy } from "../http/policy.ts";
 import type { HttpOptions } from "../http/policy.ts";
-import {
-  answerFailure,
-  guardResponse,
-  nodeExchange,
-  sendAnswer,
-  setHeaders,
-} from "./node/exchange.ts";
+import { nodeExchange, sendAnswer, setHeaders } from "./node/exchange.ts";
+import { guardResponse } from "./node/guard.ts";
 
 export type { Idempotency } from "../http/execution.ts";
 export type Listener = (

@@ -280,7 +280,7 @@ describe.each(places)("streams on %s", (_name, place) => {
     });
     const first = await post("k");
     const reader = first.body?.getReader();
-    expect(Buffer.from((await reader?.read())?.value ?? []).toString()).toBe("early");
+    expect(Buffer.from((await reader?.read())?.value ?? []).toString()).toBe("early ");
     expect((await post("k")).status).toBe(409);
     gate.resolve();
     await until(async () => ((await reader?.read())?.done === true ? true : undefined));

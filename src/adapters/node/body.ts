@@ -9,16 +9,20 @@ import { contentOfBytes } from "../../http/target.ts";
 
 /**
  * The body's bytes; `undefined` when the request has none, `"too-large"` over the limit (the rest
- * stays unread).
+ * is let go). `onWanted` is called before anything is waited for. Throws `TypeError` when somebody
+ * else has begun to read.
  */
 export async function peekBody(
   req: IncomingMessage,
   limitBytes: number,
+  onWanted: () => void,
 ): Promise<Uint8Array | undefined | "too-large" | "aborted"> {
   const length = req.headers["content-length"];
   if (length === undefined && req.headers["transfer-encoding"] === undefined) return undefined;
   if (Number(length ?? 0) > limitBytes) return "too-large";
   if (length === "0") return Buffer.alloc(0);
+  if (req.readableDidRead) throw readBefore();
+  onWanted();
   return collect(req, limitBytes);
 }
 
@@ -29,8 +33,9 @@ function collect(
   return new Promise((resolve) => {
     const chunks: Buffer[] = [];
     let total = 0;
-    function finish(): void {
+    function finish(body: Uint8Array | "too-large" | "aborted"): void {
       req.off("readable", onReadable).off("error", onGone).off("close", onGone);
+      resolve(body);
     }
     function onReadable(): void {
       // read(n) with exactly what is buffered never triggers "end", so the bytes can still be put
@@ -42,49 +47,56 @@ function collect(
         total += chunk.length;
       }
       if (total > limitBytes) {
-        finish();
-        resolve("too-large");
+        finish("too-large");
+        req.resume(); // or the connection would be stuck with it
       } else if (req.complete) {
-        finish();
         const body = Buffer.concat(chunks);
+        finish(body);
         if (body.length > 0) req.unshift(body);
-        resolve(body);
       }
     }
     function onGone(): void {
-      finish();
-      resolve("aborted");
+      finish("aborted");
     }
     req.on("readable", onReadable).on("error", onGone).on("close", onGone);
     onReadable();
   });
 }
 
-/** What a parser has left of a body; nothing where it has put files elsewhere. */
-export function bodyLeftIn(request: { readonly body?: unknown }): unknown {
-  return "file" in request || "files" in request ? undefined : request.body;
+/** Where body parsers leave what they read: fields in `body`, uploads in `file` and `files`. */
+export interface Parsed {
+  readonly body?: unknown;
+  readonly file?: unknown;
+  readonly files?: unknown;
 }
 
 /**
  * The content of a body that a parser has read, by what it left. Throws `TypeError` when it left
- * nothing: that could differ unseen between two requests.
+ * nothing, or uploads elsewhere: those could differ unseen between two requests.
  */
 export function parsedContent(
   { headers }: IncomingMessage,
-  body: unknown,
+  parsed: Parsed,
   options: FingerprintOptions,
 ): Content {
   const mediaType = headers["content-type"] ?? "";
   const length = headers["content-length"];
   if (length === undefined && headers["transfer-encoding"] === undefined) return { kind: "none" };
   if (length === "0") return { kind: "bytes", bytes: new Uint8Array(0) };
-  if (body === undefined) {
-    throw new TypeError(
-      "The request body was read before idempotent(), and not all of it was left as its body. " +
-        "Put idempotent() before the parser.",
-    );
-  }
+  const { body } = parsed;
+  if (body === undefined || isFilled(parsed.file) || isFilled(parsed.files)) throw readBefore();
   if (typeof body === "string") return contentOfBytes(Buffer.from(body), mediaType, options);
   if (body instanceof Uint8Array) return contentOfBytes(body, mediaType, options);
   return { kind: "json", value: body };
+}
+
+function isFilled(uploads: unknown): boolean {
+  return typeof uploads === "object" && uploads !== null && Object.keys(uploads).length > 0;
+}
+
+function readBefore(): TypeError {
+  return new TypeError(
+    "The request body was read before idempotent(), and not all of it was left as its body. " +
+      "Put idempotent() before the parser.",
+  );
 }

@@ -2,20 +2,9 @@
  * A response that somebody else has ended, a timeout say, while its handler is still at work
  * (B-79): from then on the handler answers into a stand-in, whose end is recorded like any other.
  */
-import { AsyncLocalStorage } from "node:async_hooks";
 import { ServerResponse } from "node:http";
-
-const handling = new AsyncLocalStorage<ServerResponse>();
-
-/** Runs a handler so that what it ends can be told from what others end. */
-export function asHandler<T>(res: ServerResponse, handler: () => T): T {
-  return handling.run(res, handler);
-}
-
-/** Whether this very moment belongs to the handler of that response. */
-export function isHandler(res: ServerResponse): boolean {
-  return handling.getStore() === res;
-}
+import { callbackIn } from "./chunk.ts";
+import type { Wire } from "./wire.ts";
 
 const methods = [
   "setHeader",
@@ -27,14 +16,25 @@ const methods = [
   "appendHeader",
   "writeHead",
   "flushHeaders",
+  "addTrailers",
   "write",
   "end",
   "destroy",
 ] as const;
-const properties = ["statusCode", "statusMessage", "headersSent", "writableEnded"] as const;
+const properties = [
+  "statusCode",
+  "statusMessage",
+  "headersSent",
+  "writableEnded",
+  "writableFinished",
+  "finished",
+  "destroyed",
+  "closed",
+  "socket",
+] as const;
 
-/** Lets `res` act as a fresh response that leads nowhere; returns that response. */
-export function detachResponse(res: ServerResponse): ServerResponse {
+/** Lets `res` act as a fresh response, whose bytes lead nowhere; returns that response. */
+export function standInFor(res: ServerResponse): ServerResponse {
   const standIn = new ServerResponse(res.req);
   for (const name of methods) {
     Reflect.set(res, name, (...args: unknown[]): unknown => {
@@ -53,4 +53,25 @@ export function detachResponse(res: ServerResponse): ServerResponse {
     });
   }
   return standIn;
+}
+
+/** Where a stand-in's bytes go: nowhere, as fast as they come. Its end is told on `res`. */
+export function nowhere(standIn: ServerResponse, res: ServerResponse): Wire {
+  function take(...args: readonly unknown[]): void {
+    if (!standIn.headersSent) standIn.writeHead(standIn.statusCode);
+    const done = callbackIn(...args);
+    if (done !== undefined) process.nextTick(done);
+  }
+  return {
+    write: (...args) => {
+      take(...args);
+      return true;
+    },
+    end: (...args) => {
+      take(...args);
+      res.emit("finish");
+      res.emit("close");
+    },
+    destroy: () => res,
+  };
 }

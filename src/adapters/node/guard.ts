@@ -1,0 +1,108 @@
+/**
+ * A guarded response: whatever its handler does with it completes or releases the claim. Tells what
+ * the handler ends from what a timeout ends in its place.
+ */
+import { AsyncLocalStorage } from "node:async_hooks";
+import type { ServerResponse } from "node:http";
+import type { Socket } from "node:net";
+import type { Execution } from "../../http/execution.ts";
+import type { Captured } from "../../http/recorded.ts";
+import { setHeaders } from "./exchange.ts";
+import { nowhere, standInFor } from "./stand-in.ts";
+import { tapResponse } from "./tap.ts";
+import type { Tap } from "./tap.ts";
+
+export interface Guard {
+  /**
+   * Runs the handler, or what leads to it: what it ends is told from what a timeout ends (B-79).
+   */
+  readonly run: <T>(handler: () => T) => T;
+  /**
+   * The handler threw: before its response has begun the client gets a 500, later a cut; after its
+   * end nothing changes.
+   */
+  readonly fail: (error: unknown) => void;
+  /** Whether a timeout has answered, so that nobody waits for the handler's response any longer. */
+  readonly isDetached: () => boolean;
+  /** Records what the adapter knows better than the tap; from then on the response just passes. */
+  readonly settle: (captured: Captured) => Promise<void>;
+}
+
+interface Handling {
+  readonly res: ServerResponse;
+  readonly cut: () => void;
+}
+const handling = new AsyncLocalStorage<Handling>();
+
+// Only what timeouts answer with: a driver may lose the handler's context, and then a plain 500 of
+// its own must still free the key at once.
+const timeouts: ReadonlySet<number> = new Set([408, 503, 504]);
+
+/** Guards a response that has not begun. */
+export function guardResponse(res: ServerResponse, execution: Execution): Guard {
+  let state: "waiting" | "running" | "detached" | "over" = "waiting";
+  const tap: Tap = {
+    limitBytes: execution.maxRecordedBytes,
+    onEnd: settle,
+    // A body that broke off midway is no outcome (B-111).
+    onCut: () => {
+      state = "over";
+      void execution.release();
+    },
+  };
+
+  // Of several ends only the first counts.
+  async function settle(captured: Captured): Promise<void> {
+    state = "over";
+    await execution.settle(captured);
+  }
+
+  function isForeign(status: number): boolean {
+    const isHandler = handling.getStore()?.res === res;
+    return state === "running" && timeouts.has(status) && !isHandler && !execution.records(status);
+  }
+
+  function onForeign(): void {
+    state = "detached";
+    execution.detach();
+    const standIn = standInFor(res);
+    cut = tapResponse(standIn, tap, nowhere(standIn, res));
+  }
+
+  setHeaders(res, execution.headers);
+  let cut = tapResponse(res, { ...tap, isForeign, onForeign });
+  const own: Handling = { res, cut: () => cut() };
+  return {
+    run: (handler) => {
+      state = "running";
+      watchConnection(res);
+      return handling.run(own, handler);
+    },
+    fail: (error) => {
+      if (state === "over") return;
+      if (res.headersSent) res.destroy(error instanceof Error ? error : undefined);
+      else handling.run(own, () => answerFailure(res));
+    },
+    isDetached: () => state === "detached",
+    settle,
+  };
+}
+
+function answerFailure(res: ServerResponse): void {
+  res.writeHead(500, { "content-type": "text/plain" }).end("Internal Server Error");
+}
+
+const watched = new WeakSet<Socket>();
+
+// A handler may cut its response by its connection, as Express does when a body breaks off midway.
+// Seen from the response alone, that would look like its client's leaving.
+function watchConnection({ req: { socket, httpVersionMajor } }: ServerResponse): void {
+  if (httpVersionMajor > 1 || watched.has(socket)) return;
+  watched.add(socket);
+  const destroy = socket.destroy.bind(socket);
+  socket.destroy = (error) => {
+    const current = handling.getStore();
+    if (current?.res.req.socket === socket) current.cut();
+    return destroy(error);
+  };
+}
