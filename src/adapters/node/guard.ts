@@ -10,7 +10,7 @@ import type { Captured } from "../../http/recorded.ts";
 import { setHeaders } from "./exchange.ts";
 import { nowhere, standInFor } from "./stand-in.ts";
 import { tapResponse } from "./tap.ts";
-import type { Tap } from "./tap.ts";
+import type { Cut, Tap } from "./tap.ts";
 
 export interface Guard {
   /**
@@ -30,7 +30,7 @@ export interface Guard {
 
 interface Handling {
   readonly res: ServerResponse;
-  readonly cut: () => void;
+  readonly cut: Cut;
 }
 const handling = new AsyncLocalStorage<Handling>();
 
@@ -57,9 +57,18 @@ export function guardResponse(res: ServerResponse, execution: Execution): Guard 
     await execution.settle(captured);
   }
 
+  const isOutside = (): boolean => state === "running" && handling.getStore()?.res !== res;
+
   function isForeign(status: number): boolean {
-    const isHandler = handling.getStore()?.res === res;
-    return state === "running" && timeouts.has(status) && !isHandler && !execution.records(status);
+    return timeouts.has(status) && isOutside() && !execution.records(status);
+  }
+
+  // Who destroys a response for an error, or its handler, breaks it off; others make it lose its
+  // client only.
+  function isForeignCut(error: unknown): boolean {
+    const isForeign = error === undefined && isOutside();
+    if (isForeign) execution.detach();
+    return isForeign;
   }
 
   function onForeign(): void {
@@ -70,7 +79,7 @@ export function guardResponse(res: ServerResponse, execution: Execution): Guard 
   }
 
   setHeaders(res, execution.headers);
-  let cut = tapResponse(res, { ...tap, isForeign, onForeign });
+  let cut = tapResponse(res, { ...tap, isForeign, isForeignCut, onForeign });
   const own: Handling = { res, cut: () => cut() };
   return {
     run: (handler) => {
@@ -94,15 +103,25 @@ function answerFailure(res: ServerResponse): void {
 
 const watched = new WeakSet<Socket>();
 
-// A handler may cut its response by its connection, as Express does when a body breaks off midway.
-// Seen from the response alone, that would look like its client's leaving.
+// Express cuts the connection of a half-sent response whose handler failed. Seen from the response
+// alone, that would look like its client's leaving, and nobody would ever end it.
 function watchConnection({ req: { socket, httpVersionMajor } }: ServerResponse): void {
   if (httpVersionMajor > 1 || watched.has(socket)) return;
   watched.add(socket);
+  let isTimedOut = false; // then it is Node that cuts, perhaps on a timer of the handler's
+  socket.prependListener("timeout", () => void (isTimedOut = true));
   const destroy = socket.destroy.bind(socket);
+  async function destroyAfter(leaving: Promise<unknown>): Promise<void> {
+    await leaving;
+    destroy();
+  }
   socket.destroy = (error) => {
     const current = handling.getStore();
-    if (current?.res.req.socket === socket) current.cut();
-    return destroy(error);
+    const isOpen = !socket.readableEnded && !socket.writableEnded && !isTimedOut;
+    const isCut = error === undefined && isOpen && current?.res.headersSent === true;
+    const leaving = isCut && current.res.req.socket === socket ? current.cut() : undefined;
+    if (leaving === undefined) return destroy(error);
+    void destroyAfter(leaving);
+    return socket;
   };
 }

@@ -73,5 +73,6 @@ export function nowhere(standIn: ServerResponse, res: ServerResponse): Wire {
       res.emit("close");
     },
     destroy: () => res,
+    drop: () => res,
   };
 }

@@ -21,15 +21,20 @@ export interface Tap {
   readonly onCut: () => void;
   /** Whether an end with this status, now, is not the handler's: it is let through unrecorded. */
   readonly isForeign?: (status: number) => boolean;
+  /** Whether the response is destroyed, now, by somebody whom its handler does not know of. */
+  readonly isForeignCut?: (error: Error | undefined) => boolean;
   /** A foreign end was let through; the handler may still end the response in its own way. */
   readonly onForeign?: () => void;
 }
+
+/** Breaks a response off; resolves when the end it has instead has left, if it has one. */
+export type Cut = () => Promise<unknown> | undefined;
 
 /**
  * Puts the tap on a response that has not begun; `onto` is where its bytes go, by default to its
  * client. Returns what breaks the response off.
  */
-export function tapResponse(res: ServerResponse, tap: Tap, onto?: Wire): () => void {
+export function tapResponse(res: ServerResponse, tap: Tap, onto?: Wire): Cut {
   const copy = copyOf(res, tap.limitBytes);
   let over: Promise<unknown> | undefined;
 
@@ -39,10 +44,11 @@ export function tapResponse(res: ServerResponse, tap: Tap, onto?: Wire): () => v
     res.end();
   }
 
-  function cut(): void {
-    if (over !== undefined) return;
+  function cut(): Promise<unknown> | undefined {
+    if (over !== undefined) return over;
     over = Promise.resolve();
     tap.onCut();
+    return undefined;
   }
 
   const wire =
@@ -52,7 +58,7 @@ export function tapResponse(res: ServerResponse, tap: Tap, onto?: Wire): () => v
       isOpenEnded: copy.isOpenEnded,
       onLeft: abandon,
       // A body that broke off midway is no outcome (B-111).
-      onBroken: (error) => (error === null ? abandon() : cut()),
+      onBroken: (error) => void (error === null ? abandon() : cut()),
     });
   tapHead(res, copy);
   res.write = ((chunk: unknown, encoding?: unknown, callback?: unknown): boolean => {
@@ -82,7 +88,8 @@ export function tapResponse(res: ServerResponse, tap: Tap, onto?: Wire): () => v
     return res;
   }) as typeof res.end;
   res.destroy = (error) => {
-    cut();
+    if (over === undefined && tap.isForeignCut?.(error) === true) return wire.drop();
+    void cut();
     return wire.destroy(error);
   };
   return cut;

@@ -6,12 +6,16 @@
 import type { ServerResponse } from "node:http";
 import type { Readable } from "node:stream";
 import { callbackIn } from "./chunk.ts";
+import type { Callback } from "./chunk.ts";
 import { mask } from "./seal.ts";
+import { createSource } from "./source.ts";
 
 export interface Wire {
   readonly write: (chunk: unknown, encoding?: unknown, callback?: unknown) => boolean;
   readonly end: (chunk?: unknown, encoding?: unknown, callback?: unknown) => void;
   readonly destroy: (error?: Error) => ServerResponse;
+  /** Lets the client go, and nothing else change. */
+  readonly drop: () => ServerResponse;
 }
 
 export interface WireOptions {
@@ -26,89 +30,113 @@ export interface WireOptions {
 
 /** Takes the response's own methods, and stands between it and its client's leaving. */
 export function wireOf(res: ServerResponse, options: WireOptions): Wire {
-  const { isKept, isOpenEnded, onLeft, onBroken } = options;
-  const write = res.write.bind(res) as Wire["write"];
-  const end = res.end.bind(res) as Wire["end"];
-  const destroy = res.destroy.bind(res);
-  const emit = res.emit.bind(res) as (name: string | symbol, ...args: unknown[]) => boolean;
-  let source: Readable | undefined;
+  const own = methodsOf(res);
+  const receipts = createReceipts(() => over);
   let reveal: (() => void) | undefined; // the client has gone, and it does not show
   let over = false;
+  const isAlone = (): boolean => reveal !== undefined && !over;
+  const source = createSource(
+    () => isAlone() && options.isKept(),
+    (error) => isAlone() && options.onBroken(error),
+  );
 
   res.emit = ((name: string | symbol, ...args: unknown[]): boolean => {
-    if (name === "pipe") watch(args[0] as Readable);
-    if (over || (name !== "close" && name !== "finish")) return emit(name, ...args);
+    if (name === "pipe") source.watch(args[0] as Readable);
+    if (over || (name !== "close" && name !== "finish")) return own.emit(name, ...args);
     if (name === "finish" || reveal !== undefined) return false;
     reveal = pretendOpen(res);
-    if (isOpenEnded()) {
-      onLeft();
+    if (options.isOpenEnded()) {
+      options.onLeft();
       return leave();
     }
-    checkSource();
-    return emit("drain"); // somebody may be waiting for the client that will never read on
+    source.check();
+    // Somebody may be waiting for the client that will never read on.
+    receipts.giveAll();
+    return own.emit("drain");
   }) as typeof res.emit;
 
   function leave(): boolean {
     over = true;
     reveal?.();
-    return emit("close");
-  }
-
-  function watch(piped: Readable): void {
-    source = piped;
-    keepFlowing(piped, () => reveal !== undefined && !over && isKept());
-    piped.once("close", checkSource);
-  }
-
-  function checkSource(): void {
-    const isCut = source?.destroyed === true && !source.readableEnded;
-    if (isCut && reveal !== undefined && !over) onBroken(source?.errored ?? null);
+    return own.emit("close");
   }
 
   return {
     write: (chunk, encoding, callback) => {
-      if (reveal === undefined) return write(chunk, encoding, callback);
       const done = callbackIn(encoding, callback);
-      if (done !== undefined) process.nextTick(done);
-      return true;
+      if (reveal !== undefined) return swallow(done);
+      if (done === undefined) return own.write(chunk, encoding);
+      return own.write(
+        chunk,
+        callbackIn(encoding) === undefined ? encoding : undefined,
+        receipts.for(done),
+      );
     },
     end: (chunk, encoding, callback) => {
       if (reveal === undefined) {
         over = true;
-        end(chunk, encoding, callback);
+        own.end(chunk, encoding, callback);
         return;
       }
-      const done = callbackIn(chunk, encoding, callback);
-      if (done !== undefined) process.nextTick(done);
+      swallow(callbackIn(chunk, encoding, callback));
       if (over) return;
-      emit("finish");
+      own.emit("finish");
       leave();
     },
     destroy: (error) => {
       over = true;
       reveal?.();
-      return destroy(error);
+      return own.destroy(error);
     },
+    drop: () => own.destroy(),
   };
 }
 
-/** Ignores who destroys a stream without a reason while it is still wanted. */
-export function keepFlowing(stream: Readable, isWanted: () => boolean): void {
-  const destroy = stream.destroy.bind(stream);
-  stream.destroy = (error) => {
-    const isReasonless = error === undefined || error === null;
-    return isReasonless && !stream.readableEnded && isWanted() ? stream : destroy(error);
+interface OwnMethods extends Pick<Wire, "write" | "end" | "destroy"> {
+  readonly emit: (name: string | symbol, ...args: unknown[]) => boolean;
+}
+
+function methodsOf(res: ServerResponse): OwnMethods {
+  return {
+    write: res.write.bind(res) as OwnMethods["write"],
+    end: res.end.bind(res) as OwnMethods["end"],
+    destroy: res.destroy.bind(res),
+    emit: res.emit.bind(res) as OwnMethods["emit"],
+  };
+}
+
+function swallow(done: Callback | undefined): true {
+  if (done !== undefined) process.nextTick(done);
+  return true;
+}
+
+interface Receipts {
+  readonly for: (done: Callback) => Callback;
+  readonly giveAll: () => void;
+}
+
+// Node never calls back for what its client did not take. Before the end of a response all that can
+// fail about a write is the client.
+function createReceipts(isOver: () => boolean): Receipts {
+  const waiting = new Set<Callback>();
+  return {
+    for: (done) => {
+      waiting.add(done);
+      return (error) => {
+        if (waiting.delete(done)) done(isOver() ? error : null);
+      };
+    },
+    giveAll: () => {
+      for (const done of waiting) done();
+      waiting.clear();
+    },
   };
 }
 
 // What tells Node's own pipeline, and whoever asks for a finished response, that nobody is there.
 function pretendOpen(res: ServerResponse): () => void {
   const open = { configurable: true, writable: true, value: false };
-  const socket =
-    res.socket === null ? null : Object.create(res.socket, { writable: { value: true } });
-  return mask(res, {
-    destroyed: open,
-    closed: open,
-    socket: { ...open, value: socket as unknown },
-  });
+  const writable = { writable: { value: true } };
+  const socket: unknown = res.socket === null ? null : Object.create(res.socket, writable);
+  return mask(res, { destroyed: open, closed: open, socket: { ...open, value: socket } });
 }

@@ -169,6 +169,12 @@ const listeners: Readonly<Record<string, Listener>> = {
     res.end("first");
     res.end();
   },
+  "a write after the end of what has begun": (res) => {
+    res.on("error", () => undefined);
+    res.write("first");
+    res.end("second");
+    res.write("third");
+  },
   "a write after the end": (res) => {
     res.on("error", () => undefined);
     res.end("first");
