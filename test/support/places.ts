@@ -8,7 +8,6 @@ import fastify from "fastify";
 import Koa from "koa";
 import Koa2 from "koa2";
 import { idempotent as guardExpress } from "../../src/adapters/express.ts";
-import type { ExpressRequest } from "../../src/adapters/express.ts";
 import { idempotent as guardFastify } from "../../src/adapters/fastify.ts";
 import type { FastifyRequest } from "../../src/adapters/fastify.ts";
 import { idempotent as guardKoa } from "../../src/adapters/koa.ts";
@@ -66,7 +65,7 @@ const onExpress =
     if (protection !== undefined) {
       app.all("/r", guardExpress(protection.engine, protection.options));
     }
-    app.all("/r", (req, res) => void listener(req, res, (req as ExpressRequest).idempotency));
+    app.all("/r", (req, res) => void listener(req, res, req.idempotency));
     return createServer(app);
   };
 

@@ -21,9 +21,8 @@ const methods = [
   "end",
   "destroy",
 ] as const;
-const properties = [
-  "statusCode",
-  "statusMessage",
+const settings = ["statusCode", "statusMessage"] as const;
+const states = [
   "headersSent",
   "writableEnded",
   "writableFinished",
@@ -43,12 +42,14 @@ export function standInFor(res: ServerResponse): ServerResponse {
       return returned === standIn ? res : returned;
     });
   }
-  for (const name of properties) {
+  for (const name of [...settings, ...states]) {
+    const isSetting = (settings as readonly string[]).includes(name);
     Object.defineProperty(res, name, {
       configurable: true,
       get: () => Reflect.get(standIn, name) as unknown,
+      // Node goes on to note what becomes of the response it has sent.
       set(value: unknown) {
-        Reflect.set(standIn, name, value);
+        if (isSetting) Reflect.set(standIn, name, value);
       },
     });
   }

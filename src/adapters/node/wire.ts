@@ -7,6 +7,7 @@ import type { ServerResponse } from "node:http";
 import type { Readable } from "node:stream";
 import { callbackIn } from "./chunk.ts";
 import type { Callback } from "./chunk.ts";
+import { drainer } from "./drain.ts";
 import { mask } from "./seal.ts";
 import { createSource } from "./source.ts";
 
@@ -32,9 +33,11 @@ export interface WireOptions {
 export function wireOf(res: ServerResponse, options: WireOptions): Wire {
   const own = methodsOf(res);
   const receipts = createReceipts(() => over);
+  const drain = drainer(res);
   let reveal: (() => void) | undefined; // the client has gone, and it does not show
   let over = false;
-  const isAlone = (): boolean => reveal !== undefined && !over;
+  // Node tells of it later than streams are destroyed for it.
+  const isAlone = (): boolean => !over && (reveal !== undefined || res.req.socket?.destroyed);
   const source = createSource(
     () => isAlone() && options.isKept(),
     (error) => isAlone() && options.onBroken(error),
@@ -52,7 +55,8 @@ export function wireOf(res: ServerResponse, options: WireOptions): Wire {
     source.check();
     // Somebody may be waiting for the client that will never read on.
     receipts.giveAll();
-    return own.emit("drain");
+    drain();
+    return true;
   }) as typeof res.emit;
 
   function leave(): boolean {
