@@ -24,7 +24,9 @@ export function rawRequest(request: RawRequest = {}): Buffer {
   const headers = {
     host: "test",
     "idempotency-key": "k",
-    ...(body === undefined || isChunked ? {} : { "content-length": String(body.length) }),
+    ...(body === undefined || isChunked
+      ? {}
+      : { "content-length": String(Buffer.byteLength(body)) }),
     ...request.headers,
   };
   const lines = Object.entries(headers).flatMap(([name, value]) =>
