@@ -9,7 +9,7 @@ import type { Idempotency } from "../http/execution.ts";
 import { httpPolicy } from "../http/policy.ts";
 import type { HttpOptions } from "../http/policy.ts";
 import { nodeExchange, sendAnswer, setHeaders } from "./node/exchange.ts";
-import { guardResponse } from "./node/guard.ts";
+import { answerFailure, guardResponse } from "./node/guard.ts";
 
 export type { Idempotency } from "../http/execution.ts";
 export type Listener = (
@@ -33,8 +33,13 @@ export function idempotent(
     const target = req.url ?? "/";
     const place = { target, operation: `${req.method} ${target.split("?", 1)[0]}` };
     const exchange = nodeExchange([req, res, req], [options, policy], place);
-    const admission = await admit(engine, policy, exchange);
-    switch (admission.kind) {
+    const admission = await admit(engine, policy, exchange).catch((error: unknown) => {
+      answerFailure(res);
+      warn(error);
+      return undefined;
+    });
+    switch (admission?.kind) {
+      case undefined:
       case "gone":
         return;
       case "answer":

@@ -1,5 +1,6 @@
 /** The adapters on Node's request and response, over real sockets: node, Express 4 and 5. */
-import type { IncomingMessage } from "node:http";
+import { once } from "node:events";
+import { createServer } from "node:http";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { setTimeout as delay } from "node:timers/promises";
@@ -11,6 +12,7 @@ import { sqliteStore } from "../../src/stores/sqlite/sqlite-store.ts";
 import { places, serve } from "../support/places.ts";
 import type { Place, PlaceListener } from "../support/places.ts";
 import { until } from "../support/poll.ts";
+import { bytesOf, portOf } from "../support/raw-socket.ts";
 
 const closers: (() => Promise<unknown>)[] = [];
 afterEach(async () => {
@@ -341,6 +343,23 @@ describe.each(places)("a store that is closed on %s", (_name, place) => {
     expect(response.headers.get("retry-after")).toBe("1");
     expect(runs).toBe(0);
     expect((await post(undefined)).status).toBe(200);
+  });
+
+  it("answers 500 where the body was read before, and the process goes on (B-55)", async () => {
+    let runs = 0;
+    const engine = createEngine({ store: memoryStore() });
+    const options = { scope: "public" } as const;
+    const guarded = idempotent(engine, options, (_req, res) => void res.end(String((runs += 1))));
+    const warned = once(process, "warning");
+    const server = createServer((req, res) => {
+      req.once("data", () => void guarded(req.pause(), res));
+    });
+    const request = { body: "body", headers: { connection: "close" } };
+    const bytes = await bytesOf(await portOf(server), request);
+    server.close();
+    expect(bytes).toMatch(/^HTTP\/1.1 500 /);
+    expect(String((await warned)[0])).toContain("Put idempotent() before the parser.");
+    expect(runs).toBe(0);
   });
 });
 

@@ -97,7 +97,8 @@ export function guardResponse(res: ServerResponse, execution: Execution): Guard 
   };
 }
 
-function answerFailure(res: ServerResponse): void {
+/** Answers 500. */
+export function answerFailure(res: ServerResponse): void {
   res.writeHead(500, { "content-type": "text/plain" }).end("Internal Server Error");
 }
 
