@@ -80,7 +80,7 @@ const onFastify: Mount = async (listener, protection) => {
   }
   app.all("/r", (request, reply) => {
     reply.hijack();
-    const { idempotency } = request as FastifyRequest;
+    const { idempotency } = request;
     // A hijacked reply is the listener's own affair; what it throws goes Fastify's way otherwise.
     void (async () => listener(request.raw, reply.raw, idempotency ?? undefined))().catch(() => {
       if (!reply.raw.headersSent) reply.raw.writeHead(500).end();

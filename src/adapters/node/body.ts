@@ -17,13 +17,34 @@ export async function peekBody(
   limitBytes: number,
   onWanted: () => void,
 ): Promise<Uint8Array | undefined | "too-large" | "aborted"> {
-  const length = req.headers["content-length"];
-  if (length === undefined && req.headers["transfer-encoding"] === undefined) return undefined;
-  if (Number(length ?? 0) > limitBytes) return "too-large";
+  const length = lengthOf(req);
+  if (length === "none") return undefined;
+  if (Number(length) > limitBytes) return "too-large";
   if (length === "0") return Buffer.alloc(0);
   if (req.readableDidRead) throw readBefore();
   onWanted();
   return collect(req, limitBytes);
+}
+
+/**
+ * How long the body is, `"unknown"` or `"none"`, as the client sent it: a layer that decompresses
+ * may have taken that off the headers. HTTP/2 tells otherwise of a body than by its length.
+ */
+function lengthOf(req: IncomingMessage): string {
+  const [length] = fieldLines(req, "content-length");
+  if (length !== undefined) return length;
+  const { stream } = req as { readonly stream?: { readonly endAfterHeaders?: boolean } };
+  if (req.httpVersionMajor > 1) return stream?.endAfterHeaders === true ? "none" : "unknown";
+  return fieldLines(req, "transfer-encoding").length > 0 ? "unknown" : "none";
+}
+
+/** The field lines of a header as they came, before Node joins them. */
+export function fieldLines({ rawHeaders }: IncomingMessage, name: string): readonly string[] {
+  const lines: string[] = [];
+  for (let index = 0; index + 1 < rawHeaders.length; index += 2) {
+    if (rawHeaders[index]?.toLowerCase() === name) lines.push(rawHeaders[index + 1] ?? "");
+  }
+  return lines;
 }
 
 function collect(
@@ -75,13 +96,13 @@ export interface Parsed {
  * nothing, or uploads elsewhere: those could differ unseen between two requests.
  */
 export function parsedContent(
-  { headers }: IncomingMessage,
+  req: IncomingMessage,
   parsed: Parsed,
   options: FingerprintOptions,
 ): Content {
-  const mediaType = headers["content-type"] ?? "";
-  const length = headers["content-length"];
-  if (length === undefined && headers["transfer-encoding"] === undefined) return { kind: "none" };
+  const mediaType = req.headers["content-type"] ?? "";
+  const length = lengthOf(req);
+  if (length === "none") return { kind: "none" };
   if (length === "0") return { kind: "bytes", bytes: new Uint8Array(0) };
   const { body } = parsed;
   if (body === undefined || isFilled(parsed.file) || isFilled(parsed.files)) throw readBefore();

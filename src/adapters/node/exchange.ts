@@ -9,7 +9,7 @@ import { byName, withExposure } from "../../http/headers.ts";
 import { keyFor, scopeFor } from "../../http/policy.ts";
 import type { HttpOptions, HttpPolicy } from "../../http/policy.ts";
 import { contentOfBytes } from "../../http/target.ts";
-import { parsedContent, peekBody } from "./body.ts";
+import { fieldLines, parsedContent, peekBody } from "./body.ts";
 import type { Parsed } from "./body.ts";
 
 /** What a framework knows better than Node's request. */
@@ -30,7 +30,7 @@ export function nodeExchange<Req>(
     method: req.method ?? "GET",
     target,
     operation: options.operation ?? operation,
-    header: (name) => headerLines(req, name),
+    header: (name) => fieldLines(req, name),
     scope: () => scopeFor(options, own),
     key: keyFor(options, own),
     content: async () => {
@@ -70,13 +70,4 @@ export function sendAnswer(res: ServerResponse, { status, headers, body }: Answe
 export function setHeaders(res: ServerResponse, headers: HeaderList): void {
   const all = withExposure(headers, (name) => res.getHeader(name));
   for (const [name, value] of byName(all)) res.setHeader(name, value);
-}
-
-/** The field lines of a header as they came, before Node joins them. */
-function headerLines(req: IncomingMessage, name: string): readonly string[] {
-  const lines: string[] = [];
-  for (let index = 0; index + 1 < req.rawHeaders.length; index += 2) {
-    if (req.rawHeaders[index]?.toLowerCase() === name) lines.push(req.rawHeaders[index + 1] ?? "");
-  }
-  return lines;
 }

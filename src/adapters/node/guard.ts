@@ -9,6 +9,7 @@ import type { Execution } from "../../http/execution.ts";
 import type { Captured } from "../../http/recorded.ts";
 import { setHeaders } from "./exchange.ts";
 import { nowhere, standInFor } from "./stand-in.ts";
+import type { Beginning } from "./stand-in.ts";
 import { tapResponse } from "./tap.ts";
 import type { Cut, Tap } from "./tap.ts";
 
@@ -38,8 +39,15 @@ const handling = new AsyncLocalStorage<Handling>();
 // its own must still free the key at once.
 const timeouts: ReadonlySet<number> = new Set([408, 503, 504]);
 
-/** Guards a response that has not begun. */
-export function guardResponse(res: ServerResponse, execution: Execution): Guard {
+/**
+ * Guards a response that has not begun. `onDetached` is called when a timeout has answered in place
+ * of the handler.
+ */
+export function guardResponse(
+  res: ServerResponse,
+  execution: Execution,
+  onDetached?: () => void,
+): Guard {
   let state: "waiting" | "running" | "detached" | "over" = "waiting";
   const tap: Tap = {
     limitBytes: execution.maxRecordedBytes,
@@ -74,11 +82,13 @@ export function guardResponse(res: ServerResponse, execution: Execution): Guard 
   function onForeign(): void {
     state = "detached";
     execution.detach();
-    const standIn = standInFor(res);
+    const standIn = standInFor(res, before);
     cut = tapResponse(standIn, tap, nowhere(standIn, res));
+    onDetached?.();
   }
 
   setHeaders(res, execution.headers);
+  const before: Beginning = { statusCode: res.statusCode, headers: res.getHeaders() };
   let cut = tapResponse(res, { ...tap, isForeign, isForeignCut, onForeign });
   const own: Handling = { res, cut: () => cut() };
   return {

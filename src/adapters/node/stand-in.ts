@@ -3,6 +3,7 @@
  * (B-79): from then on the handler answers into a stand-in, whose end is recorded like any other.
  */
 import { ServerResponse } from "node:http";
+import type { OutgoingHttpHeaders } from "node:http";
 import { callbackIn } from "./chunk.ts";
 import type { Wire } from "./wire.ts";
 
@@ -32,9 +33,19 @@ const states = [
   "socket",
 ] as const;
 
-/** Lets `res` act as a fresh response, whose bytes lead nowhere; returns that response. */
-export function standInFor(res: ServerResponse): ServerResponse {
+/** A response as its handler got it. */
+export interface Beginning {
+  readonly statusCode: number;
+  readonly headers: OutgoingHttpHeaders;
+}
+
+/** Lets `res` act as in the beginning, its bytes leading nowhere; returns what it acts as. */
+export function standInFor(res: ServerResponse, before: Beginning): ServerResponse {
   const standIn = new ServerResponse(res.req);
+  standIn.statusCode = before.statusCode;
+  for (const [name, value] of Object.entries(before.headers)) {
+    if (value !== undefined) standIn.setHeader(name, value);
+  }
   for (const name of methods) {
     Reflect.set(res, name, (...args: unknown[]): unknown => {
       const method = Reflect.get(standIn, name) as (...all: unknown[]) => unknown;
