@@ -29,6 +29,8 @@ export interface ExpressRequest extends IncomingMessage, Express.Request {
   readonly baseUrl: string;
   readonly path: string;
   readonly body?: unknown;
+  readonly file?: unknown;
+  readonly files?: unknown;
   readonly get: (header: string) => string | undefined;
   /** The route that matched last; not cleared when a later middleware is outside of it. */
   readonly route?: {
@@ -53,7 +55,8 @@ export function idempotent<Req extends ExpressRequest = ExpressRequest>(
     const isInRoute = req.route?.stack.some(({ handle }) => handle === middleware) === true;
     const pattern = String(isInRoute ? req.route.path : req.path);
     const operation = `${req.method} ${req.baseUrl}${pattern}`;
-    const place = { target: req.originalUrl, operation, parsed: req };
+    const { body, file, files } = req;
+    const place = { target: req.originalUrl, operation, parsed: { body, file, files } };
     const exchange = nodeExchange([req, res, req], [options, policy], place);
     const admission = await admit(engine, policy, exchange);
     switch (admission.kind) {

@@ -95,7 +95,8 @@ function guardRoute<Req extends AnyRequest>(
       case "execute": {
         const { execution } = admission;
         request.idempotency = execution.idempotency;
-        return guardResponse(reply.raw, execution, detacher(reply)).run(() => done());
+        const onDetached = detacher(reply);
+        return guardResponse(reply.raw, execution, { onDetached }).run(() => done());
       }
     }
   }

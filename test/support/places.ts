@@ -19,6 +19,9 @@ import type { Idempotency } from "../../src/http/execution.ts";
 import type { HttpOptions } from "../../src/http/policy.ts";
 import { memoryStore } from "../../src/stores/memory.ts";
 import { sqliteStore } from "../../src/stores/sqlite/sqlite-store.ts";
+import { mountNest } from "./nest-servers.ts";
+import type { Platform } from "./nest-servers.ts";
+import { optionsBy } from "./options-by.ts";
 import { portOf } from "./raw-socket.ts";
 
 export type PlaceOptions = Partial<HttpOptions<IncomingMessage>>;
@@ -27,7 +30,7 @@ export type PlaceListener = (
   res: ServerResponse,
   idempotency?: Idempotency,
 ) => unknown;
-interface Protection {
+export interface Protection {
   readonly engine: Engine;
   readonly options: HttpOptions<IncomingMessage>;
 }
@@ -108,19 +111,13 @@ const onKoa =
     return createServer((req, res) => void serveKoa(req, res));
   };
 
-/** Options of a plain request as options of what a framework makes of it. */
-function optionsBy<Req>(
-  rawOf: (request: Req) => IncomingMessage,
-  { scope, key, ...others }: HttpOptions<IncomingMessage>,
-): HttpOptions<Req> {
-  return {
-    ...others,
-    scope: typeof scope === "function" ? (request) => scope(rawOf(request)) : scope,
-    ...(key === undefined ? {} : { key: (request: Req) => key(rawOf(request)) }),
-  };
-}
+const onNest =
+  (platform: Platform): Mount =>
+  (listener, protection) =>
+    mountNest(platform, listener, protection);
 
-export const places: readonly (readonly [string, Place])[] = [
+const nest = process.env["NEST"] ?? "12";
+const every: readonly (readonly [string, Place])[] = [
   ["node, memory", { mount: onNode }],
   ["node, SQLite", { mount: onNode, engine: { store: sqliteStore(":memory:") } }],
   ["Express 4", { mount: onExpress(express4) }],

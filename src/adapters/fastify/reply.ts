@@ -10,10 +10,9 @@ import type { Answer } from "../../http/answer.ts";
 import { byName, withExposure } from "../../http/headers.ts";
 
 type Value = string | number | readonly string[];
-/** What the layer needs of a Fastify reply. */
+/** What the layer needs of a Fastify reply to answer. */
 export interface FastifyReply {
   readonly raw: ServerResponse;
-  readonly sent: boolean;
   readonly code: (status: number) => unknown;
   readonly header: (name: string, value: Value) => unknown;
   readonly getHeader: (name: string) => Value | undefined;
@@ -26,13 +25,18 @@ const answers = new WeakMap<FastifyReply, Answer>();
 
 /** Sends an answer. Its hooks get a string where a handler would have sent one. */
 export function sendReply(reply: FastifyReply, answer: Answer): void {
-  const { status, body } = answer;
-  const isBodiless = bodilessStatuses.has(status) || body.length === 0;
+  const { status, headers, body } = answer;
   answers.set(reply, answer);
   reply.code(status);
   setHeaders(reply, answer);
+  if (bodilessStatuses.has(status) || body.length === 0) return void reply.send();
   const bytes = Buffer.from(body);
-  reply.send(isBodiless ? undefined : isUtf8(bytes) ? bytes.toString() : bytes);
+  if (headers.some(([name]) => name === "content-type")) {
+    return void reply.send(isUtf8(bytes) ? bytes.toString() : bytes);
+  }
+  // Fastify gives text and bytes a type of its own, but streams none.
+  reply.header("content-length", bytes.length);
+  return void reply.send(Readable.from([bytes], { objectMode: false }));
 }
 
 /**

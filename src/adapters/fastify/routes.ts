@@ -24,8 +24,9 @@ interface RouteOptions {
   config?: object;
   preHandler?: unknown;
   onSend?: unknown;
-  handler: (this: unknown, request: Request, reply: FastifyReply) => unknown;
+  handler: (this: unknown, request: Request, reply: SentReply) => unknown;
 }
+type SentReply = FastifyReply & { readonly sent: boolean };
 interface Request {
   readonly raw: IncomingMessage;
   readonly method: string;

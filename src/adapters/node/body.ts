@@ -84,8 +84,12 @@ function collect(
   });
 }
 
-/** Where body parsers leave what they read: fields in `body`, uploads in `file` and `files`. */
+/**
+ * Where body parsers leave what they read: fields in `body`, uploads in `file` and `files`, and
+ * some the bytes themselves in `rawBody`.
+ */
 export interface Parsed {
+  readonly rawBody?: unknown;
   readonly body?: unknown;
   readonly file?: unknown;
   readonly files?: unknown;
@@ -104,7 +108,8 @@ export function parsedContent(
   const length = lengthOf(req);
   if (length === "none") return { kind: "none" };
   if (length === "0") return { kind: "bytes", bytes: new Uint8Array(0) };
-  const { body } = parsed;
+  const { body, rawBody } = parsed;
+  if (rawBody instanceof Uint8Array) return contentOfBytes(rawBody, mediaType, options);
   if (body === undefined || isFilled(parsed.file) || isFilled(parsed.files)) throw readBefore();
   if (typeof body === "string") return contentOfBytes(Buffer.from(body), mediaType, options);
   if (body instanceof Uint8Array) return contentOfBytes(body, mediaType, options);

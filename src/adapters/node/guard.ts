@@ -29,8 +29,20 @@ export interface Guard {
   readonly settle: (captured: Captured) => Promise<void>;
 }
 
+/** What a framework knows of its handlers. */
+export interface GuardOptions {
+  /**
+   * Whether the handler is at work, where that can be told: until it is not, nobody else's answer
+   * frees the key, whatever its status.
+   */
+  readonly isAtWork?: () => boolean;
+  /** Called when a timeout has answered in place of the handler. */
+  readonly onDetached?: () => void;
+}
+
 interface Handling {
   readonly res: ServerResponse;
+  readonly socket: Socket;
   readonly cut: Cut;
 }
 const handling = new AsyncLocalStorage<Handling>();
@@ -39,16 +51,34 @@ const handling = new AsyncLocalStorage<Handling>();
 // its own must still free the key at once.
 const timeouts: ReadonlySet<number> = new Set([408, 503, 504]);
 
-/**
- * Guards a response that has not begun. `onDetached` is called when a timeout has answered in place
- * of the handler.
- */
+/** Whether this very moment belongs to the handler of a response. */
+function isInside(res: ServerResponse): boolean {
+  return handling.getStore()?.res === res;
+}
+
+/** Guards a response that has not begun. */
 export function guardResponse(
   res: ServerResponse,
   execution: Execution,
-  onDetached?: () => void,
+  { isAtWork, onDetached }: GuardOptions = {},
 ): Guard {
   let state: "waiting" | "running" | "detached" | "over" = "waiting";
+
+  // Of several ends only the first counts.
+  async function settle(captured: Captured): Promise<void> {
+    state = "over";
+    await execution.settle(captured);
+  }
+
+  const isRunning = (): boolean => state === "running" || state === "detached";
+  const isOutside = (): boolean => isRunning() && isAtWork?.() !== false && !isInside(res);
+
+  function isForeign(status: number): boolean {
+    if (!isOutside()) return false;
+    if (isAtWork !== undefined) return state === "detached" || !execution.records(status);
+    return state === "running" && timeouts.has(status) && !execution.records(status);
+  }
+
   const tap: Tap = {
     limitBytes: execution.maxRecordedBytes,
     onEnd: settle,
@@ -57,44 +87,35 @@ export function guardResponse(
       state = "over";
       void execution.release();
     },
+    isForeign,
+    // Who destroys a response for an error, or its handler, breaks it off; others make it lose its
+    // client only.
+    isForeignCut: (error) => {
+      const isForeignCut = error === undefined && isOutside();
+      if (isForeignCut) execution.detach();
+      return isForeignCut;
+    },
+    onForeign: () => {
+      state = "detached";
+      execution.detach();
+      const standIn = standInFor(res, before);
+      cut = tapResponse(
+        standIn,
+        tap,
+        nowhere(standIn, () => state === "over"),
+      );
+      onDetached?.();
+    },
   };
-
-  // Of several ends only the first counts.
-  async function settle(captured: Captured): Promise<void> {
-    state = "over";
-    await execution.settle(captured);
-  }
-
-  const isOutside = (): boolean => state === "running" && handling.getStore()?.res !== res;
-
-  function isForeign(status: number): boolean {
-    return timeouts.has(status) && isOutside() && !execution.records(status);
-  }
-
-  // Who destroys a response for an error, or its handler, breaks it off; others make it lose its
-  // client only.
-  function isForeignCut(error: unknown): boolean {
-    const isForeign = error === undefined && isOutside();
-    if (isForeign) execution.detach();
-    return isForeign;
-  }
-
-  function onForeign(): void {
-    state = "detached";
-    execution.detach();
-    const standIn = standInFor(res, before);
-    cut = tapResponse(standIn, tap, nowhere(standIn, res));
-    onDetached?.();
-  }
 
   setHeaders(res, execution.headers);
   const before: Beginning = { statusCode: res.statusCode, headers: res.getHeaders() };
-  let cut = tapResponse(res, { ...tap, isForeign, isForeignCut, onForeign });
-  const own: Handling = { res, cut: () => cut() };
+  let cut = tapResponse(res, tap);
+  watchConnection(res);
+  const own: Handling = { res, socket: res.req.socket, cut: () => cut() };
   return {
     run: (handler) => {
       state = "running";
-      watchConnection(res);
       return handling.run(own, handler);
     },
     fail: (error) => {
@@ -117,7 +138,8 @@ const watched = new WeakSet<Socket>();
 // Express cuts the connection of a half-sent response whose handler failed. Seen from the response
 // alone, that would look like its client's leaving, and nobody would ever end it.
 function watchConnection({ req: { socket, httpVersionMajor } }: ServerResponse): void {
-  if (httpVersionMajor > 1 || watched.has(socket)) return;
+  const isReal = httpVersionMajor === 1 && typeof socket?.destroy === "function";
+  if (!isReal || watched.has(socket)) return;
   watched.add(socket);
   let isTimedOut = false; // then it is Node that cuts, perhaps on a timer of the handler's
   socket.prependListener("timeout", () => void (isTimedOut = true));
@@ -130,7 +152,7 @@ function watchConnection({ req: { socket, httpVersionMajor } }: ServerResponse):
     const current = handling.getStore();
     const isOpen = !socket.readableEnded && !socket.writableEnded && !isTimedOut;
     const isCut = error === undefined && isOpen && current?.res.headersSent === true;
-    const leaving = isCut && current.res.req.socket === socket ? current.cut() : undefined;
+    const leaving = isCut && current.socket === socket ? current.cut() : undefined;
     if (leaving === undefined) return destroy(error);
     void destroyAfter(leaving);
     return socket;

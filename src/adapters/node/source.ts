@@ -13,7 +13,9 @@ export function keepFlowing(stream: Readable, isWanted: () => boolean): void {
 export interface Source {
   /** Something was piped into the response. */
   readonly watch: (piped: Readable) => void;
-  /** Tells of a source that is gone already. */
+  /** Whether the source is gone before its end. */
+  readonly isBroken: () => boolean;
+  /** Tells of it if it is. */
   readonly check: () => void;
 }
 
@@ -26,8 +28,9 @@ export function createSource(
   onBroken: (error: Error | null) => void,
 ): Source {
   let source: Readable | undefined;
+  const isBroken = (): boolean => source?.destroyed === true && !source.readableEnded;
   function check(): void {
-    if (source?.destroyed === true && !source.readableEnded) onBroken(source.errored);
+    if (isBroken()) onBroken(source?.errored ?? null);
   }
   return {
     watch: (piped) => {
@@ -35,6 +38,7 @@ export function createSource(
       keepFlowing(piped, isWanted);
       piped.once("close", check);
     },
+    isBroken,
     check,
   };
 }

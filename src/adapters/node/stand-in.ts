@@ -21,6 +21,13 @@ const methods = [
   "write",
   "end",
   "destroy",
+  "on",
+  "once",
+  "addListener",
+  "prependListener",
+  "off",
+  "removeListener",
+  "listenerCount",
 ] as const;
 const settings = ["statusCode", "statusMessage"] as const;
 const states = [
@@ -32,6 +39,8 @@ const states = [
   "closed",
   "socket",
 ] as const;
+
+type Emit = (name: string | symbol, ...args: unknown[]) => boolean;
 
 /** A response as its handler got it. */
 export interface Beginning {
@@ -53,6 +62,12 @@ export function standInFor(res: ServerResponse, before: Beginning): ServerRespon
       return returned === standIn ? res : returned;
     });
   }
+  // Who listened before is told of the response that was sent, who listens now of the handler's.
+  const tellBefore = res.emit.bind(res) as Emit;
+  const tellNow = standIn.emit.bind(standIn) as Emit;
+  const emit: Emit = (name, ...args) =>
+    name === "finish" || name === "close" ? tellBefore(name, ...args) : tellNow(name, ...args);
+  res.emit = emit as typeof res.emit;
   for (const name of [...settings, ...states]) {
     const isSetting = (settings as readonly string[]).includes(name);
     Object.defineProperty(res, name, {
@@ -67,8 +82,14 @@ export function standInFor(res: ServerResponse, before: Beginning): ServerRespon
   return standIn;
 }
 
-/** Where a stand-in's bytes go: nowhere, as fast as they come. Its end is told on `res`. */
-export function nowhere(standIn: ServerResponse, res: ServerResponse): Wire {
+/**
+ * Where a stand-in's bytes go: nowhere, as fast as they come. Its listeners are told of its end
+ * where `isEnd` says that it was one.
+ */
+export function nowhere(standIn: ServerResponse, isEnd: () => boolean): Wire {
+  function tell(): void {
+    if (isEnd()) for (const name of ["finish", "close"]) standIn.emit(name);
+  }
   function take(...args: readonly unknown[]): void {
     if (!standIn.headersSent) standIn.writeHead(standIn.statusCode);
     const done = callbackIn(...args);
@@ -81,10 +102,11 @@ export function nowhere(standIn: ServerResponse, res: ServerResponse): Wire {
     },
     end: (...args) => {
       take(...args);
-      res.emit("finish");
-      res.emit("close");
+      process.nextTick(tell);
     },
-    destroy: () => res,
-    drop: () => res,
+    destroy: () => standIn,
+    drop: () => standIn,
+    isBroken: () => false,
+    headStands: () => undefined,
   };
 }

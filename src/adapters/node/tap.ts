@@ -37,6 +37,7 @@ export type Cut = () => Promise<unknown> | undefined;
 export function tapResponse(res: ServerResponse, tap: Tap, onto?: Wire): Cut {
   const copy = copyOf(res, tap.limitBytes);
   let over: Promise<unknown> | undefined;
+  let hasLeft = false;
 
   // The work is done and only its response cannot be kept: it must never run again (B-76, B-107).
   function abandon(): void {
@@ -60,35 +61,42 @@ export function tapResponse(res: ServerResponse, tap: Tap, onto?: Wire): Cut {
       // A body that broke off midway is no outcome (B-111).
       onBroken: (error) => void (error === null ? abandon() : cut()),
     });
-  tapHead(res, copy);
+  tapHead(res, copy, wire);
+  // What comes late waits for the end: Node complains of it then, or ignores it as it would.
+  function isLate(out: () => unknown): boolean {
+    if (hasLeft) out();
+    else void over?.then(out);
+    return over !== undefined;
+  }
+
   res.write = ((chunk: unknown, encoding?: unknown, callback?: unknown): boolean => {
     const out = (): boolean => wire.write(chunk, encoding, callback);
-    if (over !== undefined) {
-      void over.then(out); // Node complains of it then; now its bytes would leave before the end
-      return false;
-    }
+    if (isLate(out)) return hasLeft;
     const leaving = isChunk(chunk) ? copy.add(chunk, encoding) : undefined;
+    wire.headStands();
     if (leaving === undefined) return out();
     return wire.write(leaving, undefined, callbackIn(encoding, callback));
   }) as typeof res.write;
   res.end = ((chunk?: unknown, encoding?: unknown, callback?: unknown): ServerResponse => {
     const out = (): void => wire.end(chunk, encoding, callback);
-    if (over !== undefined) {
-      void over.then(out); // a second end must not overtake the record; Node ignores it as well
-      return res;
-    }
+    if (isLate(out)) return res;
     if (isRefused(res, chunk)) {
       out(); // Node throws
       return res;
     }
     const last = copy.end(chunk, encoding);
     const done = callbackIn(chunk, encoding, callback);
-    const finish = last === undefined ? out : (): void => wire.end(last, undefined, done);
+    const finish = (): void => {
+      hasLeft = true; // what is written from here on is the doing of layers outside
+      if (last === undefined) out();
+      else wire.end(last, undefined, done);
+    };
     over = endAs(res, tap, { captured: copy.captured(), finish, wire });
     return res;
   }) as typeof res.end;
   res.destroy = (error) => {
-    if (over === undefined && tap.isForeignCut?.(error) === true) return wire.drop();
+    const isOpen = over === undefined && !wire.isBroken();
+    if (isOpen && tap.isForeignCut?.(error) === true) return wire.drop();
     void cut();
     return wire.destroy(error);
   };
@@ -117,12 +125,13 @@ function endAs(res: ServerResponse, tap: Tap, { captured, finish, wire }: Ending
 }
 
 // Node itself comes through here too, for the implicit head of a first write.
-function tapHead(res: ServerResponse, copy: Copy): void {
+function tapHead(res: ServerResponse, copy: Copy, wire: Wire): void {
   const writeHead = res.writeHead.bind(res) as (...args: unknown[]) => ServerResponse;
   res.writeHead = (status: number, ...args: unknown[]) => {
     const stands = copy.head(args);
     const returned = writeHead(status, ...args);
     stands();
+    wire.headStands();
     return returned;
   };
 }

@@ -7,9 +7,9 @@ import type { ServerResponse } from "node:http";
 import type { Readable } from "node:stream";
 import { callbackIn } from "./chunk.ts";
 import type { Callback } from "./chunk.ts";
-import { drainer } from "./drain.ts";
 import { mask } from "./seal.ts";
 import { createSource } from "./source.ts";
+import { createWaiting } from "./waiting.ts";
 
 export interface Wire {
   readonly write: (chunk: unknown, encoding?: unknown, callback?: unknown) => boolean;
@@ -17,6 +17,10 @@ export interface Wire {
   readonly destroy: (error?: Error) => ServerResponse;
   /** Lets the client go, and nothing else change. */
   readonly drop: () => ServerResponse;
+  /** Whether what was piped into the response is gone before its end. */
+  readonly isBroken: () => boolean;
+  /** The head stands: by it the response may be over, if its client has left. */
+  readonly headStands: () => void;
 }
 
 export interface WireOptions {
@@ -32,12 +36,13 @@ export interface WireOptions {
 /** Takes the response's own methods, and stands between it and its client's leaving. */
 export function wireOf(res: ServerResponse, options: WireOptions): Wire {
   const own = methodsOf(res);
-  const receipts = createReceipts(() => over);
-  const drain = drainer(res);
-  let reveal: (() => void) | undefined; // the client has gone, and it does not show
+  const waiting = createWaiting(res, () => over);
+  const { socket } = res.req;
+  // The client has gone, and it does not show.
+  let reveal = res.closed ? pretendOpen(res) : undefined;
   let over = false;
   // Node tells of it later than streams are destroyed for it.
-  const isAlone = (): boolean => !over && (reveal !== undefined || res.req.socket?.destroyed);
+  const isAlone = (): boolean => !over && (reveal !== undefined || socket?.destroyed);
   const source = createSource(
     () => isAlone() && options.isKept(),
     (error) => isAlone() && options.onBroken(error),
@@ -48,14 +53,9 @@ export function wireOf(res: ServerResponse, options: WireOptions): Wire {
     if (over || (name !== "close" && name !== "finish")) return own.emit(name, ...args);
     if (name === "finish" || reveal !== undefined) return false;
     reveal = pretendOpen(res);
-    if (options.isOpenEnded()) {
-      options.onLeft();
-      return leave();
-    }
+    if (options.isOpenEnded()) return leaveOpenEnded();
     source.check();
-    // Somebody may be waiting for the client that will never read on.
-    receipts.giveAll();
-    drain();
+    waiting.release();
     return true;
   }) as typeof res.emit;
 
@@ -65,15 +65,19 @@ export function wireOf(res: ServerResponse, options: WireOptions): Wire {
     return own.emit("close");
   }
 
+  function leaveOpenEnded(): boolean {
+    options.onLeft();
+    return leave();
+  }
+
   return {
     write: (chunk, encoding, callback) => {
       const done = callbackIn(encoding, callback);
       if (reveal !== undefined) return swallow(done);
-      if (done === undefined) return own.write(chunk, encoding);
       return own.write(
         chunk,
         callbackIn(encoding) === undefined ? encoding : undefined,
-        receipts.for(done),
+        waiting.for(done),
       );
     },
     end: (chunk, encoding, callback) => {
@@ -93,6 +97,11 @@ export function wireOf(res: ServerResponse, options: WireOptions): Wire {
       return own.destroy(error);
     },
     drop: () => own.destroy(),
+    isBroken: source.isBroken,
+    headStands: () => {
+      const isLeft = reveal !== undefined && !over && options.isOpenEnded();
+      if (isLeft) process.nextTick(() => over || leaveOpenEnded());
+    },
   };
 }
 
@@ -112,29 +121,6 @@ function methodsOf(res: ServerResponse): OwnMethods {
 function swallow(done: Callback | undefined): true {
   if (done !== undefined) process.nextTick(done);
   return true;
-}
-
-interface Receipts {
-  readonly for: (done: Callback) => Callback;
-  readonly giveAll: () => void;
-}
-
-// Node never calls back for what its client did not take. Before the end of a response all that can
-// fail about a write is the client.
-function createReceipts(isOver: () => boolean): Receipts {
-  const waiting = new Set<Callback>();
-  return {
-    for: (done) => {
-      waiting.add(done);
-      return (error) => {
-        if (waiting.delete(done)) done(isOver() ? error : null);
-      };
-    },
-    giveAll: () => {
-      for (const done of waiting) done();
-      waiting.clear();
-    },
-  };
 }
 
 // What tells Node's own pipeline, and whoever asks for a finished response, that nobody is there.
