@@ -8,28 +8,42 @@ import { admit } from "../http/admit.ts";
 import type { Idempotency } from "../http/execution.ts";
 import { httpPolicy } from "../http/policy.ts";
 import type { HttpOptions } from "../http/policy.ts";
-import { bodyLeftIn, parsedContent } from "./node/body.ts";
-import { guardResponse, nodeExchange, sendAnswer, setHeaders } from "./node/exchange.ts";
+import { nodeExchange, sendAnswer, setHeaders } from "./node/exchange.ts";
+import { guardResponse } from "./node/guard.ts";
 
 export type { Idempotency } from "../http/execution.ts";
 
-/** What this adapter needs of an Express request. */
-export interface ExpressRequest extends IncomingMessage {
+declare global {
+  namespace Express {
+    interface Request {
+      /** What a handler can ask of its execution; absent when it runs without a key. */
+      idempotency?: Idempotency | undefined;
+    }
+  }
+}
+
+type Pattern = string | RegExp;
+/** What this adapter needs of an Express request, and what others have added to all of them. */
+export interface ExpressRequest extends IncomingMessage, Express.Request {
   readonly originalUrl: string;
   readonly baseUrl: string;
   readonly path: string;
-  readonly route?: { readonly path?: string | RegExp | readonly (string | RegExp)[] };
   readonly body?: unknown;
-  /** What a handler can ask of its execution, while it runs under a key. */
-  idempotency?: Idempotency;
+  readonly file?: unknown;
+  readonly files?: unknown;
+  readonly get: (header: string) => string | undefined;
+  /** The route that matched last; not cleared when a later middleware is outside of it. */
+  readonly route?: {
+    readonly path: Pattern | readonly Pattern[];
+    readonly stack: readonly { readonly handle: unknown }[];
+  };
 }
-export type Next = (error?: unknown) => void;
+type Next = (error?: unknown) => void;
 
 /**
  * Protects what follows it in the chain: `app.post("/payments", idempotent(engine, { scope }),
  * pay)`. Errors given to `next` reach Express's error handlers; what those answer decides by its
- * status whether it is recorded. The handler finds its
- * `Idempotency` in `req.idempotency`.
+ * status whether it is recorded. The handler finds its `Idempotency` in `req.idempotency`.
  */
 export function idempotent<Req extends ExpressRequest = ExpressRequest>(
   engine: Engine,
@@ -37,15 +51,12 @@ export function idempotent<Req extends ExpressRequest = ExpressRequest>(
 ): (req: Req, res: ServerResponse, next: Next) => void {
   const policy = httpPolicy(options);
   async function protect(req: Req, res: ServerResponse, next: Next): Promise<void> {
-    const pattern = req.route?.path ?? req.path;
-    const place = {
-      target: req.originalUrl,
-      operation: `${req.method} ${req.baseUrl}${String(pattern)}`,
-      // A body parser has read the stream to its end; without one the bytes are still there.
-      content: req.readableEnded
-        ? () => parsedContent(req, bodyLeftIn(req), policy.fingerprint)
-        : undefined,
-    };
+    // Before many routes (app.use) no pattern is known yet: then it is the path.
+    const isInRoute = req.route?.stack.some(({ handle }) => handle === middleware) === true;
+    const pattern = String(isInRoute ? req.route.path : req.path);
+    const operation = `${req.method} ${req.baseUrl}${pattern}`;
+    const { body, file, files } = req;
+    const place = { target: req.originalUrl, operation, parsed: { body, file, files } };
     const exchange = nodeExchange([req, res, req], [options, policy], place);
     const admission = await admit(engine, policy, exchange);
     switch (admission.kind) {
@@ -61,5 +72,7 @@ export function idempotent<Req extends ExpressRequest = ExpressRequest>(
         return guardResponse(res, admission.execution).run(() => next());
     }
   }
-  return (req, res, next) => void protect(req, res, next).catch(next);
+  const middleware = (req: Req, res: ServerResponse, next: Next): void =>
+    void protect(req, res, next).catch(next);
+  return middleware;
 }

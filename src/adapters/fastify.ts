@@ -1,6 +1,7 @@
 /**
- * The adapter for Fastify 5: a plugin, written against the shape of Fastify and not its types.
- * Register it before the routes; it runs as the last preHandler, behind authentication.
+ * The adapter for Fastify 5: a plugin, written against the shape of Fastify and not its types; two
+ * of those it extends. Register it before the routes; it runs as the last preHandler, behind
+ * authentication.
  */
 import type { IncomingMessage } from "node:http";
 import type { Engine } from "../engine/engine.ts";
@@ -8,10 +9,12 @@ import { admit } from "../http/admit.ts";
 import type { Idempotency } from "../http/execution.ts";
 import { httpPolicy } from "../http/policy.ts";
 import type { HttpOptions } from "../http/policy.ts";
-import { parsedContent } from "./node/body.ts";
-import { guardResponse, nodeExchange, setHeaders } from "./node/exchange.ts";
-import { sendReply } from "./node/reply.ts";
-import type { FastifyReply } from "./node/reply.ts";
+import { detacher, restoreBody, sendReply } from "./fastify/reply.ts";
+import type { FastifyReply } from "./fastify/reply.ts";
+import { guardRoutes } from "./fastify/routes.ts";
+import type { FastifyApp, FastifyRoute } from "./fastify/routes.ts";
+import { nodeExchange, setHeaders } from "./node/exchange.ts";
+import { guardResponse } from "./node/guard.ts";
 
 export type { Idempotency } from "../http/execution.ts";
 
@@ -19,27 +22,26 @@ export type { Idempotency } from "../http/execution.ts";
 export interface FastifyRequest {
   readonly raw: IncomingMessage;
   readonly method: string;
+  readonly headers: IncomingMessage["headers"];
   readonly originalUrl: string;
   readonly body?: unknown;
-  readonly routeOptions: { readonly url?: string | undefined };
-  /** What a handler can ask of its execution; absent when it runs without a key. */
-  idempotency?: Idempotency | null;
-}
-type Done = (error?: Error) => void;
-type Hook = (request: never, reply: never, done: Done) => void;
-interface RouteOptions {
-  preHandler?: unknown;
-  readonly config?: unknown;
-}
-// What this adapter needs of an instance; its own types are generic, and plain at run time.
-interface FastifyApp {
-  readonly decorateRequest: (name: "idempotency", value: null) => unknown;
-  readonly addHook: (name: "onRoute", hook: (route: never) => void) => unknown;
+  /** What a handler can ask of its execution; `null` when it runs without a key. */
+  idempotency: Idempotency | null;
 }
 
 /** Options of one route in its `config`: merged over the plugin's, or `false` for no protection. */
-export interface IdempotencyRouteConfig<Req = FastifyRequest> {
-  readonly idempotency?: Partial<HttpOptions<Req>> | false;
+export type IdempotencyRouteOptions = Partial<HttpOptions<FastifyRequest>> | false;
+
+type AnyRequest = FastifyRequest;
+declare module "fastify" {
+  interface FastifyRequest {
+    /** What a handler can ask of its execution; `null` when it runs without a key. */
+    idempotency: Idempotency | null;
+  }
+  interface FastifyContextConfig {
+    /** Options of this route, merged over the plugin's, or `false` for no protection. */
+    idempotency?: IdempotencyRouteOptions | undefined;
+  }
 }
 
 /**
@@ -48,19 +50,15 @@ export interface IdempotencyRouteConfig<Req = FastifyRequest> {
  * more in its `config: { idempotency: { required: true } }`, or `false`. The handler finds its
  * `Idempotency` in `request.idempotency`.
  */
-export function idempotent<Req extends FastifyRequest = FastifyRequest>(
+export function idempotent<Req extends AnyRequest = AnyRequest>(
   engine: Engine,
   options: HttpOptions<Req>,
-): (app: object, own: unknown, done: Done) => void {
-  httpPolicy(options); // mistakes show at once, not with the first route
-  const plugin = (instance: object, _own: unknown, done: Done): void => {
-    const app = instance as FastifyApp;
-    app.decorateRequest("idempotency", null);
-    app.addHook("onRoute", (route: RouteOptions) => {
-      const { idempotency = {} } = (route.config ?? {}) as IdempotencyRouteConfig<Req>;
-      if (idempotency === false) return;
-      const hook = guardRoute(engine, { ...options, ...idempotency });
-      route.preHandler = [route.preHandler ?? [], hook].flat();
+): (app: object, own: unknown, done: () => void) => void {
+  const { methods } = httpPolicy(options); // mistakes show at once, not with the first route
+  const plugin = (app: object, _own: unknown, done: () => void): void => {
+    guardRoutes(app as FastifyApp, methods, (route, own) => {
+      const preHandler = guardRoute(engine, { ...options, ...(own as object) }, route);
+      return { preHandler, onSend: restoreBody };
     });
     done();
   };
@@ -72,17 +70,19 @@ export function idempotent<Req extends FastifyRequest = FastifyRequest>(
   });
 }
 
-function guardRoute<Req extends FastifyRequest>(engine: Engine, options: HttpOptions<Req>): Hook {
+type Done = (error?: Error) => void;
+type Hook<Req> = (request: Req, reply: FastifyReply, done: Done) => void;
+
+function guardRoute<Req extends AnyRequest>(
+  engine: Engine,
+  options: HttpOptions<Req>,
+  route: FastifyRoute,
+): Hook<Req> {
   const policy = httpPolicy(options);
   async function protect(request: Req, reply: FastifyReply, done: Done): Promise<void> {
-    const place = {
-      target: request.originalUrl,
-      operation: `${request.method} ${request.routeOptions.url ?? request.originalUrl}`,
-      content: request.raw.readableEnded
-        ? () => parsedContent(request.raw, request.body, policy.fingerprint)
-        : undefined,
-    };
-    const exchange = nodeExchange([request.raw, reply.raw, request], [options, policy], place);
+    const { raw, method, originalUrl: target, body } = request;
+    const place = { target, operation: `${method} ${route.pattern}`, parsed: { body } };
+    const exchange = nodeExchange([raw, reply.raw, request], [options, policy], place);
     const admission = await admit(engine, policy, exchange);
     switch (admission.kind) {
       case "gone":
@@ -92,12 +92,13 @@ function guardRoute<Req extends FastifyRequest>(engine: Engine, options: HttpOpt
       case "bypass":
         setHeaders(reply.raw, admission.headers);
         return done();
-      case "execute":
-        request.idempotency = admission.execution.idempotency;
-        return guardResponse(reply.raw, admission.execution).run(() => done());
+      case "execute": {
+        const { execution } = admission;
+        request.idempotency = execution.idempotency;
+        const onDetached = detacher(reply);
+        return guardResponse(reply.raw, execution, { onDetached }).run(() => done());
+      }
     }
   }
-  return (request: Req, reply: FastifyReply, done: Done) => {
-    void protect(request, reply, done).catch(done);
-  };
+  return (request, reply, done) => void protect(request, reply, done).catch(done);
 }

@@ -8,13 +8,8 @@ import { admit } from "../http/admit.ts";
 import type { Idempotency } from "../http/execution.ts";
 import { httpPolicy } from "../http/policy.ts";
 import type { HttpOptions } from "../http/policy.ts";
-import {
-  answerFailure,
-  guardResponse,
-  nodeExchange,
-  sendAnswer,
-  setHeaders,
-} from "./node/exchange.ts";
+import { nodeExchange, sendAnswer, setHeaders } from "./node/exchange.ts";
+import { answerFailure, guardResponse } from "./node/guard.ts";
 
 export type { Idempotency } from "../http/execution.ts";
 export type Listener = (
@@ -25,8 +20,8 @@ export type Listener = (
 
 /**
  * Protects a request listener. The listener gets its `Idempotency` as third argument when it
- * runs under one. If it throws before it has answered, the client gets a 500, with a key or
- * without, and the key is released.
+ * runs under one. If it throws before it has answered, the client gets a 500 and the key is
+ * released.
  */
 export function idempotent(
   engine: Engine,
@@ -38,8 +33,13 @@ export function idempotent(
     const target = req.url ?? "/";
     const place = { target, operation: `${req.method} ${target.split("?", 1)[0]}` };
     const exchange = nodeExchange([req, res, req], [options, policy], place);
-    const admission = await admit(engine, policy, exchange);
-    switch (admission.kind) {
+    const admission = await admit(engine, policy, exchange).catch((error: unknown) => {
+      answerFailure(res, error);
+      warn(error);
+      return undefined;
+    });
+    switch (admission?.kind) {
+      case undefined:
       case "gone":
         return;
       case "answer":

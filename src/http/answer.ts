@@ -11,6 +11,9 @@ export interface Answer {
   readonly body: Uint8Array;
 }
 
+/** Statuses whose responses have no body, whatever was written. */
+export const bodilessStatuses: ReadonlySet<number> = new Set([204, 205, 304]);
+
 export type ProblemCode =
   | "key-missing"
   | "key-invalid"

@@ -80,3 +80,26 @@ export function saysOutcome(name: string): boolean {
   const lower = name.toLowerCase();
   return outcomes.has(lower) || lower.startsWith("content-");
 }
+
+/**
+ * Headers of the layer together with their exposure to scripts of another origin, where a CORS
+ * layer has let one in (B-105). `present` reads the response as it is so far.
+ */
+export function withExposure(
+  headers: HeaderList,
+  present: (name: string) => string | number | readonly string[] | null | undefined,
+): HeaderList {
+  const origin = present("access-control-allow-origin") ?? undefined;
+  if (origin === undefined || headers.length === 0) return headers;
+  const exposed = String(present("access-control-expose-headers") ?? "");
+  return [...headers, ["access-control-expose-headers", exposedHeaders(exposed, headers)]];
+}
+
+/** Each name once, with its value, or its values where there are several. */
+export function byName(headers: HeaderList): readonly (readonly [string, string | string[]])[] {
+  const groups = Map.groupBy(headers, ([name]) => name);
+  return [...groups].map(([name, group]) => {
+    const values = group.map(([, value]) => value);
+    return [name, values.length === 1 ? String(values[0]) : values];
+  });
+}

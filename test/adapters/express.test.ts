@@ -1,48 +1,14 @@
-/** What only Express has: its ways of ending a response, parsers, routers and error handlers. */
-import { once } from "node:events";
+/** What only Express has: its ways of ending a response, parsers and error handlers. */
 import { writeFileSync } from "node:fs";
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import { gzipSync } from "node:zlib";
-import express from "express";
-import type { Express, NextFunction, Request, Response } from "express";
-import express4 from "express4";
-import { afterEach, describe, expect, it } from "vitest";
-import { idempotent } from "../../src/adapters/express.ts";
-import type { ExpressRequest } from "../../src/adapters/express.ts";
-import { createEngine } from "../../src/engine/engine.ts";
-import { memoryStore } from "../../src/stores/memory.ts";
+import type { NextFunction, Request, Response } from "express";
+import { describe, expect, it } from "vitest";
+import { expresses, guardExpress, listenExpress } from "../support/express-server.ts";
 import { until } from "../support/poll.ts";
 
-const closers: (() => unknown)[] = [];
-afterEach(async () => {
-  await Promise.all(closers.splice(0).map((close) => close()));
-});
-
-const frameworks: readonly (readonly [string, typeof express])[] = [
-  ["Express 4", express4],
-  ["Express 5", express],
-];
-
-async function listen(app: Express) {
-  const server = createServer(app).listen(0, "127.0.0.1");
-  await once(server, "listening");
-  closers.push(() => server.close() && server.closeAllConnections());
-  const { port } = server.address() as AddressInfo;
-  return (path: string, init: RequestInit = {}) =>
-    fetch(`http://127.0.0.1:${port}${path}`, {
-      method: "POST",
-      redirect: "manual",
-      ...init,
-      headers: { "idempotency-key": "k", ...init.headers },
-    });
-}
-
-const guard = () => idempotent(createEngine({ store: memoryStore() }), { scope: "public" });
 const file = join(tmpdir(), `latchkey-sent-${process.pid}.txt`);
 writeFileSync(file, "a file");
 
@@ -62,7 +28,7 @@ const endings: Readonly<Record<string, Ending>> = {
   "a late callback": (res) => setTimeout(() => res.status(404).end("not here"), 5),
 };
 
-describe.each(frameworks)("ways to end a response on %s", (_name, framework) => {
+describe.each(expresses)("ways to end a response on %s", (_name, framework) => {
   it.each(Object.entries(endings))(
     "%s: first as without, then replayed (B-78)",
     async (_, ending) => {
@@ -71,8 +37,8 @@ describe.each(frameworks)("ways to end a response on %s", (_name, framework) => 
         runs += 1;
         ending(res, next);
       };
-      const app = framework().post("/plain", handler).post("/guarded", guard(), handler);
-      const post = await listen(app);
+      const app = framework().post("/plain", handler).post("/guarded", guardExpress(), handler);
+      const post = await listenExpress(app);
       const seen = await Promise.all([post("/plain"), post("/guarded")]);
       const [plain, first] = await Promise.all(seen.map(shownBy));
       expect(first).toEqual(plain);
@@ -93,14 +59,14 @@ describe.each(frameworks)("ways to end a response on %s", (_name, framework) => 
   it("next(err) and its error handler decide by the status they answer (B-68, B-78)", async () => {
     let runs = 0;
     const app = framework()
-      .post("/r", guard(), (_req: Request, _res: Response, next: NextFunction) => {
+      .post("/r", guardExpress(), (_req: Request, _res: Response, next: NextFunction) => {
         runs += 1;
         next(new Error(runs === 1 ? "broken" : "refused"));
       })
       .use((error: Error, _req: Request, res: Response, _next: NextFunction) => {
         res.status(error.message === "broken" ? 503 : 402).send(error.message);
       });
-    const post = await listen(app);
+    const post = await listenExpress(app);
     const answers: string[] = [];
     for (let index = 0; index < 3; index += 1) answers.push(await (await post("/r")).text());
     expect(answers).toEqual(["broken", "refused", "refused"]);
@@ -121,16 +87,16 @@ async function shownBy(response: globalThis.Response) {
   };
 }
 
-describe.each(frameworks)("requests on %s", (_name, framework) => {
+describe.each(expresses)("requests on %s", (_name, framework) => {
   const json = { "content-type": "application/json" };
 
   it("are the same with a parser before or behind, and by value (B-22, B-55, B-62)", async () => {
-    const shared = guard();
+    const shared = guardExpress();
     const echo = (req: Request, res: Response) => res.json(req.body);
     const app = framework()
       .post("/before", framework.json(), shared, echo)
       .post("/behind", shared, framework.json(), echo);
-    const post = await listen(app);
+    const post = await listenExpress(app);
     for (const path of ["/before", "/behind"]) {
       const first = await post(path, { headers: json, body: '{"a":1,"b":[2]}' });
       expect(await first.json()).toEqual({ a: 1, b: [2] });
@@ -148,34 +114,14 @@ describe.each(frameworks)("requests on %s", (_name, framework) => {
         await req.resume().toArray();
         next();
       })
-      .post("/r", guard(), (_req, res) => void res.end("done"));
-    const post = await listen(app);
+      .post("/r", guardExpress(), (_req, res) => void res.end("done"));
+    const post = await listenExpress(app);
     expect((await post("/r", { body: "a" })).status).toBe(500);
     expect((await post("/r")).status).toBe(200);
   });
-
-  it("of routers are told apart by their full path (B-58, B-59)", async () => {
-    const engine = createEngine({ store: memoryStore() });
-    const app = framework();
-    let runs = 0;
-    for (const mount of ["/orders", "/refunds"]) {
-      const router = framework.Router();
-      const protect = idempotent(engine, { scope: "public" });
-      router.post("/:id/capture", protect, (req, res) => {
-        runs += 1;
-        res.send(`${req.baseUrl} ${req.params["id"]} ${runs}`);
-      });
-      app.use(mount, router);
-    }
-    const post = await listen(app);
-    expect(await (await post("/orders/1/capture")).text()).toBe("/orders 1 1");
-    expect(await (await post("/refunds/1/capture")).text()).toBe("/refunds 1 2");
-    expect((await post("/orders/2/capture")).status).toBe(422);
-    expect(await (await post("/orders/1/capture")).text()).toBe("/orders 1 1");
-  });
 });
 
-describe.each(frameworks)("a timeout on %s", (_name, framework) => {
+describe.each(expresses)("a timeout on %s", (_name, framework) => {
   it("answers 504 while the handler goes on, and keeps its key (B-79)", async () => {
     const gate = Promise.withResolvers<void>();
     let runs = 0;
@@ -184,12 +130,12 @@ describe.each(frameworks)("a timeout on %s", (_name, framework) => {
         setTimeout(() => res.headersSent || res.status(504).send("too slow"), 50);
         next();
       })
-      .post("/r", guard(), async (_req, res) => {
+      .post("/r", guardExpress(), async (_req, res) => {
         runs += 1;
         await gate.promise;
         res.status(201).json({ paid: true });
       });
-    const post = await listen(app);
+    const post = await listenExpress(app);
     const first = await post("/r");
     expect([first.status, await first.text()]).toEqual([504, "too slow"]);
     expect((await post("/r")).status).toBe(409);
@@ -204,27 +150,7 @@ describe.each(frameworks)("a timeout on %s", (_name, framework) => {
   });
 });
 
-describe.each(frameworks)("layers around on %s", (_name, framework) => {
-  it("may compress: first and replay are decodable for whoever asks (B-32)", async () => {
-    const app = framework()
-      .use((req, res, next) => {
-        if (!req.get("accept-encoding")?.includes("gzip")) return next();
-        const end = res.end.bind(res) as (chunk: Buffer) => typeof res;
-        res.end = ((chunk: Buffer | string = "") => {
-          res.setHeader("content-encoding", "gzip").removeHeader("content-length");
-          return end(gzipSync(chunk));
-        }) as typeof res.end;
-        return next();
-      })
-      .post("/r", guard(), (_req, res) => void res.end("plain words"));
-    const post = await listen(app);
-    for (const encoding of ["gzip", "identity", "gzip"]) {
-      const response = await post("/r", { headers: { "accept-encoding": encoding } });
-      expect(response.headers.get("content-encoding")).toBe(encoding === "gzip" ? "gzip" : null);
-      expect(await response.text()).toBe("plain words");
-    }
-  });
-
+describe.each(expresses)("layers around on %s", (_name, framework) => {
   it("of another origin may read the layer's headers on a replay (B-31, B-105)", async () => {
     const app = framework()
       .use((req, res, next) => {
@@ -232,8 +158,8 @@ describe.each(frameworks)("layers around on %s", (_name, framework) => {
         res.setHeader("access-control-expose-headers", "X-Own");
         next();
       })
-      .post("/r", guard(), (_req, res) => void res.end("done"));
-    const post = await listen(app);
+      .post("/r", guardExpress(), (_req, res) => void res.end("done"));
+    const post = await listenExpress(app);
     await post("/r", { headers: { origin: "https://a.example" } });
     const replay = await post("/r", { headers: { origin: "https://b.example" } });
     expect(replay.headers.get("access-control-allow-origin")).toBe("https://b.example");
@@ -242,11 +168,11 @@ describe.each(frameworks)("layers around on %s", (_name, framework) => {
   });
 
   it("find their claim in req.idempotency (B-21)", async () => {
-    const app = framework().post("/r", guard(), (req, res) => {
-      const { key, attempt, fence } = (req as ExpressRequest).idempotency ?? {};
+    const app = framework().post("/r", guardExpress(), (req, res) => {
+      const { key, attempt, fence } = req.idempotency ?? {};
       res.json({ key, attempt, fence: typeof fence });
     });
-    const post = await listen(app);
+    const post = await listenExpress(app);
     expect(await (await post("/r")).json()).toEqual({ key: "k", attempt: 1, fence: "number" });
   });
 });

@@ -59,8 +59,8 @@ describe("ways to reply on Fastify", () => {
         return end(reply);
       };
       const app = fastify();
-      app.post("/plain", handler);
       await app.register(guard());
+      app.post("/plain", { config: { idempotency: false } }, handler);
       app.post("/guarded", handler);
       const post = await listen(app);
       const plain = await shownBy(await post("/plain"));
@@ -147,6 +147,41 @@ describe("routes on Fastify", () => {
     expect(() => broken.post("/x", wrong, handler)).toThrow(/record must be/);
   });
 
+  it("registered before the plugin are refused, not left unprotected", async () => {
+    let runs = 0;
+    const handler = async () => `run ${(runs += 1)}`;
+    const app = fastify();
+    app.post("/early", handler).get("/read", handler);
+    app.post("/free", { config: { idempotency: false } }, handler);
+    await app.register(guard());
+    app.post("/late", handler);
+    const post = await listen(app);
+    const early = await post("/early");
+    expect([early.status, runs]).toEqual([500, 0]);
+    expect(await early.text()).toContain(
+      "The route POST /early was registered before idempotent()",
+    );
+    for (const path of ["/late", "/free"]) expect((await post(path)).status).toBe(200);
+    expect((await post("/read", { method: "GET" })).status).toBe(200);
+    expect((await post("/nowhere")).status).toBe(404);
+  });
+
+  it("that differ in a constraint only are different operations (B-59)", async () => {
+    const app = fastify();
+    await app.register(guard());
+    for (const version of ["1.0.0", "2.0.0"]) {
+      app.post("/r", { constraints: { version } }, async () => version);
+    }
+    const post = await listen(app);
+    const at = async (version: string) => {
+      const response = await post("/r", { headers: { "accept-version": version } });
+      return [await response.text(), response.headers.get("idempotency-replayed")];
+    };
+    expect(await at("1.0.0")).toEqual(["1.0.0", null]);
+    expect(await at("2.0.0")).toEqual(["2.0.0", null]);
+    expect(await at("1.x")).toEqual(["1.0.0", "true"]);
+  });
+
   it("run behind authentication, with the user as scope (B-21, B-39, B-100)", async () => {
     const app = fastify();
     type Authenticated = FastifyRequest & { user?: string };
@@ -158,7 +193,7 @@ describe("routes on Fastify", () => {
     const scope = (request: Authenticated) => request.user;
     await app.register(idempotent(newEngine(), { scope }));
     app.post("/r", async (request) => {
-      const { key, scope: whose, attempt } = (request as FastifyRequest).idempotency ?? {};
+      const { key, scope: whose, attempt } = request.idempotency ?? {};
       return { key, whose, attempt };
     });
     const post = await listen(app);

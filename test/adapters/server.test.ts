@@ -1,4 +1,6 @@
 /** The adapters on Node's request and response, over real sockets: node, Express 4 and 5. */
+import { once } from "node:events";
+import { createServer } from "node:http";
 import type { IncomingMessage } from "node:http";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
@@ -11,6 +13,7 @@ import { sqliteStore } from "../../src/stores/sqlite/sqlite-store.ts";
 import { places, serve } from "../support/places.ts";
 import type { Place, PlaceListener } from "../support/places.ts";
 import { until } from "../support/poll.ts";
+import { bytesOf, portOf } from "../support/raw-socket.ts";
 
 const closers: (() => Promise<unknown>)[] = [];
 afterEach(async () => {
@@ -280,7 +283,7 @@ describe.each(places)("streams on %s", (_name, place) => {
     });
     const first = await post("k");
     const reader = first.body?.getReader();
-    expect(Buffer.from((await reader?.read())?.value ?? []).toString()).toBe("early");
+    expect(Buffer.from((await reader?.read())?.value ?? []).toString()).toBe("early ");
     expect((await post("k")).status).toBe(409);
     gate.resolve();
     await until(async () => ((await reader?.read())?.done === true ? true : undefined));
@@ -348,6 +351,23 @@ describe("the node adapter", () => {
   it("refuses to be built without a scope (B-101)", () => {
     const engine = createEngine({ store: memoryStore() });
     expect(() => idempotent(engine, {} as never, () => {})).toThrow(TypeError);
+  });
+
+  it("answers 500 where the body was read before, and the process goes on (B-55)", async () => {
+    let runs = 0;
+    const engine = createEngine({ store: memoryStore() });
+    const options = { scope: "public" } as const;
+    const guarded = idempotent(engine, options, (_req, res) => void res.end(String((runs += 1))));
+    const warned = once(process, "warning");
+    const server = createServer((req, res) => {
+      req.once("data", () => void guarded(req.pause(), res));
+    });
+    const request = { body: "body", headers: { connection: "close" } };
+    const bytes = await bytesOf(await portOf(server), request);
+    server.close();
+    expect(bytes).toMatch(/^HTTP\/1.1 500 /);
+    expect(String((await warned)[0])).toContain("Put idempotent() before the parser.");
+    expect(runs).toBe(0);
   });
 });
 

@@ -4,6 +4,7 @@ import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { All, Controller, Req, Res } from "@nestjs/common";
 import type {
+  DynamicModule,
   INestApplication,
   ModuleMetadata,
   NestApplicationOptions,
@@ -16,10 +17,10 @@ import { afterEach } from "vitest";
 import { IdempotencyOf, LatchkeyModule } from "../../src/adapters/nest.ts";
 import type { Idempotency, NestOptions, NestRequest } from "../../src/adapters/nest.ts";
 import { createEngine } from "../../src/engine/engine.ts";
-import type { Engine, EngineOptions } from "../../src/engine/engine.ts";
-import type { HttpOptions } from "../../src/http/policy.ts";
+import type { EngineOptions } from "../../src/engine/engine.ts";
 import { memoryStore } from "../../src/stores/memory.ts";
-import type { PlaceListener } from "./places.ts";
+import { optionsBy } from "./options-by.ts";
+import type { PlaceListener, Protection } from "./places.ts";
 
 export type Platform = "Express" | "Fastify";
 export const platforms: readonly Platform[] = ["Express", "Fastify"];
@@ -89,8 +90,8 @@ export async function listenNest(platform: Platform, setup: NestSetup) {
 /** A listener on Node's request and response at `/r`, as a handler of Nest. */
 export async function mountNest(
   platform: Platform,
-  [engine, options]: readonly [Engine, HttpOptions<IncomingMessage>],
   listener: PlaceListener,
+  protection?: Protection,
 ): Promise<Server> {
   @Controller()
   class Listening {
@@ -103,19 +104,9 @@ export async function mountNest(
       await listener(req.raw ?? req, res.raw ?? res, idempotency);
     }
   }
-  const { scope, key, ...others } = options;
-  const rawOf = (request: NestRequest): IncomingMessage => {
-    const either = request as unknown as WithRaw<IncomingMessage>;
-    return either.raw ?? either;
-  };
   const adapter = platform === "Express" ? new ExpressAdapter() : new FastifyAdapter();
-  const module = LatchkeyModule.forRoot({
-    ...others,
-    engine,
-    scope: typeof scope === "function" ? (request) => scope(rawOf(request)) : scope,
-    ...(key === undefined ? {} : { key: (request: NestRequest) => key(rawOf(request)) }),
-  });
-  const root = { module: Root, imports: [module], controllers: [Listening] };
+  const imports = protection === undefined ? [] : [moduleFor(protection)];
+  const root = { module: Root, imports, controllers: [Listening] };
   const given = { logger: false, abortOnError: false, bodyParser: false } as const;
   const app = await NestFactory.create(root, adapter, given);
   if (adapter instanceof FastifyAdapter) {
@@ -126,4 +117,12 @@ export async function mountNest(
   await app.init();
   if (adapter instanceof FastifyAdapter) await adapter.getInstance().ready();
   return app.getHttpServer() as Server;
+}
+
+function moduleFor({ engine, options }: Protection): DynamicModule {
+  const given = optionsBy<NestRequest>((request) => {
+    const either = request as unknown as WithRaw<IncomingMessage>;
+    return either.raw ?? either;
+  }, options);
+  return LatchkeyModule.forRoot({ ...given, engine });
 }

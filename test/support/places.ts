@@ -1,8 +1,6 @@
 /** Places where a Node listener can run protected: each adapter on Node, on a real server. */
-import { once } from "node:events";
 import { createServer } from "node:http";
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
 import express from "express";
 import type { Express } from "express";
 import express4 from "express4";
@@ -10,11 +8,10 @@ import fastify from "fastify";
 import Koa from "koa";
 import Koa2 from "koa2";
 import { idempotent as guardExpress } from "../../src/adapters/express.ts";
-import type { ExpressRequest } from "../../src/adapters/express.ts";
 import { idempotent as guardFastify } from "../../src/adapters/fastify.ts";
 import type { FastifyRequest } from "../../src/adapters/fastify.ts";
 import { idempotent as guardKoa } from "../../src/adapters/koa.ts";
-import type { IdempotencyState } from "../../src/adapters/koa.ts";
+import type { IdempotencyState, KoaContext } from "../../src/adapters/koa.ts";
 import { idempotent } from "../../src/adapters/node.ts";
 import { createEngine } from "../../src/engine/engine.ts";
 import type { Engine, EngineOptions } from "../../src/engine/engine.ts";
@@ -24,6 +21,8 @@ import { memoryStore } from "../../src/stores/memory.ts";
 import { sqliteStore } from "../../src/stores/sqlite/sqlite-store.ts";
 import { mountNest } from "./nest-servers.ts";
 import type { Platform } from "./nest-servers.ts";
+import { optionsBy } from "./options-by.ts";
+import { portOf } from "./raw-socket.ts";
 
 export type PlaceOptions = Partial<HttpOptions<IncomingMessage>>;
 export type PlaceListener = (
@@ -31,18 +30,20 @@ export type PlaceListener = (
   res: ServerResponse,
   idempotency?: Idempotency,
 ) => unknown;
-type Mount = (
-  engine: Engine,
-  options: HttpOptions<IncomingMessage>,
-  listener: PlaceListener,
-) => Server | Promise<Server>;
+export interface Protection {
+  readonly engine: Engine;
+  readonly options: HttpOptions<IncomingMessage>;
+}
+/** Serves a listener, protected or as it would be without Latchkey. */
+type Mount = (listener: PlaceListener, protection?: Protection) => Server | Promise<Server>;
 
 export interface Place {
   readonly mount: Mount;
   readonly engine?: Partial<EngineOptions>;
 }
-export interface Served {
+export interface Served extends AsyncDisposable {
   readonly url: string;
+  readonly port: number;
   readonly engine: Engine;
   readonly events: readonly string[];
   /** Posts with a key (or none); the body defaults to `"body"`. */
@@ -53,40 +54,39 @@ export interface Served {
   readonly close: () => Promise<void>;
 }
 
-const onNode: Mount = (engine, options, listener) => {
+const onNode: Mount = (listener, protection) => {
+  if (protection === undefined) return createServer((req, res) => void listener(req, res));
+  const { engine, options } = protection;
   const guarded = idempotent(engine, { operation: "POST /r", ...options }, listener);
   return createServer((req, res) => void guarded(req, res));
 };
 
 const onExpress =
   (framework: () => Express): Mount =>
-  (engine, options, listener) =>
-    createServer(
-      framework()
-        .set("env", "test") // keeps its error handler from logging
-        .all("/r", guardExpress(engine, options), (req, res) => {
-          void listener(req, res, (req as ExpressRequest).idempotency);
-        }),
-    );
+  (listener, protection) => {
+    const app = framework().set("env", "test"); // keeps its error handler from logging
+    if (protection !== undefined) {
+      app.all("/r", guardExpress(protection.engine, protection.options));
+    }
+    app.all("/r", (req, res) => void listener(req, res, req.idempotency));
+    return createServer(app);
+  };
 
-const onFastify: Mount = async (engine, options, listener) => {
+const onFastify: Mount = async (listener, protection) => {
   const server = createServer();
   const app = fastify({ serverFactory: (handler) => server.on("request", handler) });
   app.removeAllContentTypeParsers();
   app.addContentTypeParser("*", (_request, _payload, done) => done(null)); // the listener reads it
-  const { scope, key, ...others } = options;
-  const given: HttpOptions<FastifyRequest> = {
-    ...others,
-    scope: typeof scope === "function" ? (request) => scope(request.raw) : scope,
-    ...(key === undefined ? {} : { key: (request: FastifyRequest) => key(request.raw) }),
-  };
-  await app.register(guardFastify(engine, given));
+  if (protection !== undefined) {
+    const options = optionsBy<FastifyRequest>((request) => request.raw, protection.options);
+    await app.register(guardFastify(protection.engine, options));
+  }
   app.all("/r", (request, reply) => {
     reply.hijack();
-    const { idempotency } = request as FastifyRequest;
+    const { idempotency } = request;
     // A hijacked reply is the listener's own affair; what it throws goes Fastify's way otherwise.
     void (async () => listener(request.raw, reply.raw, idempotency ?? undefined))().catch(() => {
-      reply.raw.writeHead(500).end();
+      if (!reply.raw.headersSent) reply.raw.writeHead(500).end();
     });
   });
   await app.ready();
@@ -95,17 +95,13 @@ const onFastify: Mount = async (engine, options, listener) => {
 
 const onKoa =
   (framework: typeof Koa): Mount =>
-  (engine, options, listener) => {
-    const { scope, key, ...others } = options;
+  (listener, protection) => {
     const app = new framework<IdempotencyState>();
     app.silent = true;
-    app.use(
-      guardKoa(engine, {
-        ...others,
-        scope: typeof scope === "function" ? (ctx) => scope(ctx.req) : scope,
-        ...(key === undefined ? {} : { key: (ctx) => key(ctx.req) }),
-      }),
-    );
+    if (protection !== undefined) {
+      const options = optionsBy<KoaContext>((ctx) => ctx.req, protection.options);
+      app.use(guardKoa(protection.engine, options));
+    }
     app.use(async (ctx) => {
       ctx.respond = false;
       ctx.res.statusCode = 200;
@@ -117,8 +113,8 @@ const onKoa =
 
 const onNest =
   (platform: Platform): Mount =>
-  (engine, options, listener) =>
-    mountNest(platform, [engine, options], listener);
+  (listener, protection) =>
+    mountNest(platform, listener, protection);
 
 const nest = process.env["NEST"] ?? "12";
 const every: readonly (readonly [string, Place])[] = [
@@ -148,14 +144,18 @@ export async function serve(
   const store = given?.store ?? memoryStore();
   const engine = createEngine({ storeTimeout: "300ms", ...given, store, onEvent });
   const scope = (req: IncomingMessage) => req.headers["x-user"] ?? `u${served}`;
-  const server = await mount(engine, { scope, ...options }, listener);
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
+  const server = await mount(listener, { engine, options: { scope, ...options } });
+  const port = await portOf(server);
   served += 1; // a shared store must not show one test another's records
-  const { port } = server.address() as AddressInfo;
   const url = `http://127.0.0.1:${port}`;
+  async function close(): Promise<void> {
+    server.closeAllConnections();
+    server.close();
+    await engine.close(100);
+  }
   return {
     url,
+    port,
     engine,
     events,
     post: (key, init = {}) =>
@@ -165,10 +165,23 @@ export async function serve(
         ...init,
         headers: { ...(key === undefined ? {} : { "idempotency-key": key }), ...init.headers },
       }),
-    close: async () => {
+    close,
+    [Symbol.asyncDispose]: close,
+  };
+}
+
+/** Serves a listener as it would be without Latchkey. */
+export async function serveBare(
+  { mount }: Place,
+  listener: PlaceListener,
+): Promise<AsyncDisposable & { readonly port: number }> {
+  const server = await mount(listener);
+  const port = await portOf(server);
+  return {
+    port,
+    [Symbol.asyncDispose]: async () => {
       server.closeAllConnections();
       server.close();
-      await engine.close(100);
     },
   };
 }

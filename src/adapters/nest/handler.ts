@@ -10,8 +10,8 @@ import { MetadataScanner } from "@nestjs/core";
 import type { ModulesContainer } from "@nestjs/core";
 import { Observable } from "rxjs";
 import type { Execution } from "../../http/execution.ts";
-import { guardResponse } from "../node/exchange.ts";
-import type { Guard } from "../node/exchange.ts";
+import { guardResponse } from "../node/guard.ts";
+import type { Guard } from "../node/guard.ts";
 import { isEventHandler } from "./route.ts";
 import { shieldSocket } from "./socket.ts";
 
@@ -48,7 +48,7 @@ export function guardHandler(
       else void execution.settle({ status, headers: [], body: undefined });
     },
   });
-  const guard = guardResponse(res, execution, () => running > 0);
+  const guard = guardResponse(res, execution, { isAtWork: () => running > 0 });
   shieldSocket(req, res);
   return guard;
 }

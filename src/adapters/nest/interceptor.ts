@@ -9,18 +9,16 @@ import type { Engine } from "../../engine/engine.ts";
 import { admit } from "../../http/admit.ts";
 import type { Answer } from "../../http/answer.ts";
 import type { HttpOptions } from "../../http/policy.ts";
-import { detachResponse } from "../node/detach.ts";
+import { sendReply } from "../fastify/reply.ts";
+import type { FastifyReply } from "../fastify/reply.ts";
 import { nodeExchange, sendAnswer, setHeaders } from "../node/exchange.ts";
-import { sendReply } from "../node/reply.ts";
-import type { FastifyReply } from "../node/reply.ts";
+import { standInFor } from "../node/stand-in.ts";
 import { guardHandler } from "./handler.ts";
 import { createRoutes, declaredContentHeaders, placeOf } from "./route.ts";
 import type { NestRequest } from "./route.ts";
 
 type Request = NestRequest & { readonly raw?: IncomingMessage };
-type Response =
-  | (FastifyReply & { readonly removeHeader: (name: string) => unknown })
-  | (ServerResponse & { readonly raw?: undefined });
+type Response = FastifyReply | (ServerResponse & { readonly raw?: undefined });
 
 /** The interceptor of an application; `options` are the module's, decorators say more. */
 export function createInterceptor(
@@ -37,7 +35,7 @@ export function createInterceptor(
       const response = http.getResponse<Response>();
       const req = request.raw ?? (request as unknown as IncomingMessage);
       const res = response.raw ?? response;
-      const place = placeOf(context, request, route.policy);
+      const place = placeOf(context, request);
       const exchange = nodeExchange([req, res, request], [route.options, route.policy], place);
       const admission = await admit(engine, route.policy, exchange);
       switch (admission.kind) {
@@ -83,5 +81,5 @@ async function answer(
 function silence(response: Response): void {
   const nothing = (): Response => response;
   Object.assign(response, { send: nothing, render: nothing, view: nothing });
-  if (response.raw === undefined) detachResponse(response);
+  if (response.raw === undefined) standInFor(response, { statusCode: 200, headers: {} });
 }

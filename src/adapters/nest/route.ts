@@ -8,8 +8,6 @@ import { Reflector } from "@nestjs/core";
 import type { Idempotency } from "../../http/execution.ts";
 import { httpPolicy } from "../../http/policy.ts";
 import type { HttpOptions, HttpPolicy } from "../../http/policy.ts";
-import { contentOfBytes } from "../../http/target.ts";
-import { bodyLeftIn, parsedContent } from "../node/body.ts";
 import type { Place } from "../node/exchange.ts";
 
 /** What this adapter needs of a request; Express's and Fastify's both have it. */
@@ -87,31 +85,19 @@ export function declaredContentHeaders(context: ExecutionContext): readonly stri
 }
 
 /** What is asked for, and of which operation. */
-export function placeOf(
-  context: ExecutionContext,
-  request: PlacedRequest,
-  { fingerprint }: HttpPolicy,
-): Place {
+export function placeOf(context: ExecutionContext, request: PlacedRequest): Place {
   const { method, originalUrl, rawBody, routeOptions } = request;
-  const req = request.raw ?? (request as unknown as IncomingMessage);
   const path =
     routeOptions === undefined
       ? `${request.baseUrl ?? ""}${String(request.route?.path ?? originalUrl)}`
       : (routeOptions.url ?? originalUrl);
   const host = ofController(context, "host") as string | RegExp | undefined;
-  const content = () => {
-    if (rawBody instanceof Uint8Array) {
-      return contentOfBytes(rawBody, req.headers["content-type"] ?? "", fingerprint);
-    }
-    // With an upload plugin every request of Fastify has `file`.
-    const body = request.raw === undefined ? bodyLeftIn(request) : request.body;
-    return parsedContent(req, body, fingerprint);
-  };
+  // With an upload plugin every request of Fastify has `file`.
+  const parsed = request.raw === undefined ? request : { rawBody, body: request.body };
   return {
     target: host === undefined ? originalUrl : `//${request.hostname ?? ""}${originalUrl}`,
     operation: `${method} ${String(host ?? "")}${path}${unseenVersion(context, path)}`,
-    // A parser has read the stream to its end; without one the bytes are still there.
-    content: req.readableEnded ? content : undefined,
+    parsed,
   };
 }
 

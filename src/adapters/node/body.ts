@@ -9,17 +9,42 @@ import { contentOfBytes } from "../../http/target.ts";
 
 /**
  * The body's bytes; `undefined` when the request has none, `"too-large"` over the limit (the rest
- * stays unread).
+ * is let go). `onWanted` is called before anything is waited for. Throws `TypeError` when somebody
+ * else has begun to read.
  */
 export async function peekBody(
   req: IncomingMessage,
   limitBytes: number,
+  onWanted: () => void,
 ): Promise<Uint8Array | undefined | "too-large" | "aborted"> {
-  const length = req.headers["content-length"];
-  if (length === undefined && req.headers["transfer-encoding"] === undefined) return undefined;
-  if (Number(length ?? 0) > limitBytes) return "too-large";
+  const length = lengthOf(req);
+  if (length === "none") return undefined;
+  if (Number(length) > limitBytes) return "too-large";
   if (length === "0") return Buffer.alloc(0);
+  if (req.readableDidRead) throw readBefore();
+  onWanted();
   return collect(req, limitBytes);
+}
+
+/**
+ * How long the body is, `"unknown"` or `"none"`, as the client sent it: a layer that decompresses
+ * may have taken that off the headers. HTTP/2 tells otherwise of a body than by its length.
+ */
+function lengthOf(req: IncomingMessage): string {
+  const [length] = fieldLines(req, "content-length");
+  if (length !== undefined) return length;
+  const { stream } = req as { readonly stream?: { readonly endAfterHeaders?: boolean } };
+  if (req.httpVersionMajor > 1) return stream?.endAfterHeaders === true ? "none" : "unknown";
+  return fieldLines(req, "transfer-encoding").length > 0 ? "unknown" : "none";
+}
+
+/** The field lines of a header as they came, before Node joins them. */
+export function fieldLines({ rawHeaders }: IncomingMessage, name: string): readonly string[] {
+  const lines: string[] = [];
+  for (let index = 0; index + 1 < rawHeaders.length; index += 2) {
+    if (rawHeaders[index]?.toLowerCase() === name) lines.push(rawHeaders[index + 1] ?? "");
+  }
+  return lines;
 }
 
 function collect(
@@ -29,8 +54,9 @@ function collect(
   return new Promise((resolve) => {
     const chunks: Buffer[] = [];
     let total = 0;
-    function finish(): void {
+    function finish(body: Uint8Array | "too-large" | "aborted"): void {
       req.off("readable", onReadable).off("error", onGone).off("close", onGone);
+      resolve(body);
     }
     function onReadable(): void {
       // read(n) with exactly what is buffered never triggers "end", so the bytes can still be put
@@ -42,49 +68,61 @@ function collect(
         total += chunk.length;
       }
       if (total > limitBytes) {
-        finish();
-        resolve("too-large");
+        finish("too-large");
+        req.resume(); // or the connection would be stuck with it
       } else if (req.complete) {
-        finish();
         const body = Buffer.concat(chunks);
+        finish(body);
         if (body.length > 0) req.unshift(body);
-        resolve(body);
       }
     }
     function onGone(): void {
-      finish();
-      resolve("aborted");
+      finish("aborted");
     }
     req.on("readable", onReadable).on("error", onGone).on("close", onGone);
     onReadable();
   });
 }
 
-/** What a parser has left of a body; nothing where it has put files elsewhere. */
-export function bodyLeftIn(request: { readonly body?: unknown }): unknown {
-  return "file" in request || "files" in request ? undefined : request.body;
+/**
+ * Where body parsers leave what they read: fields in `body`, uploads in `file` and `files`, and
+ * some the bytes themselves in `rawBody`.
+ */
+export interface Parsed {
+  readonly rawBody?: unknown;
+  readonly body?: unknown;
+  readonly file?: unknown;
+  readonly files?: unknown;
 }
 
 /**
  * The content of a body that a parser has read, by what it left. Throws `TypeError` when it left
- * nothing: that could differ unseen between two requests.
+ * nothing, or uploads elsewhere: those could differ unseen between two requests.
  */
 export function parsedContent(
-  { headers }: IncomingMessage,
-  body: unknown,
+  req: IncomingMessage,
+  parsed: Parsed,
   options: FingerprintOptions,
 ): Content {
-  const mediaType = headers["content-type"] ?? "";
-  const length = headers["content-length"];
-  if (length === undefined && headers["transfer-encoding"] === undefined) return { kind: "none" };
+  const mediaType = req.headers["content-type"] ?? "";
+  const length = lengthOf(req);
+  if (length === "none") return { kind: "none" };
   if (length === "0") return { kind: "bytes", bytes: new Uint8Array(0) };
-  if (body === undefined) {
-    throw new TypeError(
-      "The request body was read before idempotent(), and not all of it was left as its body. " +
-        "Put idempotent() before the parser.",
-    );
-  }
+  const { body, rawBody } = parsed;
+  if (rawBody instanceof Uint8Array) return contentOfBytes(rawBody, mediaType, options);
+  if (body === undefined || isFilled(parsed.file) || isFilled(parsed.files)) throw readBefore();
   if (typeof body === "string") return contentOfBytes(Buffer.from(body), mediaType, options);
   if (body instanceof Uint8Array) return contentOfBytes(body, mediaType, options);
   return { kind: "json", value: body };
+}
+
+function isFilled(uploads: unknown): boolean {
+  return typeof uploads === "object" && uploads !== null && Object.keys(uploads).length > 0;
+}
+
+function readBefore(): TypeError {
+  return new TypeError(
+    "The request body was read before idempotent(), and not all of it was left as its body. " +
+      "Put idempotent() before the parser.",
+  );
 }

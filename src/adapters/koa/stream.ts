@@ -1,0 +1,63 @@
+/** A stream in a Koa context on its way to the client, kept for the record. */
+import { Readable } from "node:stream";
+import { notCommitted } from "../fetch/stream.ts";
+import { createHold } from "../../http/hold.ts";
+import { createKeep } from "../../http/keep.ts";
+import type { Captured } from "../../http/recorded.ts";
+import { isLengthKnown } from "../node/head.ts";
+import { keepFlowing } from "../node/wire/source.ts";
+import type { Recording } from "./record.ts";
+
+/**
+ * The stream to send instead of `source`: it ends when the record is written. What can be recorded
+ * is read whether or not somebody takes it: a client that leaves, a timeout, or a layer that
+ * answers otherwise changes nothing (B-76, B-79). Beyond that its reader sets the pace.
+ */
+export function recordedStream(
+  source: Readable,
+  head: Omit<Captured, "body">,
+  { limitBytes, settle, release, isGone }: Recording,
+): Readable {
+  const keep = createKeep(limitBytes);
+  const hold = createHold();
+  const isHeld = isLengthKnown(head.headers);
+  // Koa 2 listens to the streams it is given; it need not hear of one error twice.
+  const isTold = source.listenerCount("error") > 0;
+  const sent = new Readable({
+    highWaterMark: limitBytes,
+    read: () => void source.resume(),
+    destroy: (error, done) => {
+      if (keep.isOver()) source.destroy();
+      else source.resume();
+      done(error);
+    },
+  });
+  // Koa destroys it when the client leaves.
+  keepFlowing(source, () => isGone() && !keep.isOver());
+
+  source.on("data", (chunk: Buffer | string) => {
+    const bytes = Buffer.from(chunk as Buffer);
+    keep.add(bytes);
+    const isFull = !sent.destroyed && !sent.push(isHeld ? hold.next(bytes) : bytes);
+    if (isFull) source.pause();
+    if (sent.destroyed && keep.isOver()) source.destroy();
+  });
+  source.once("end", () => {
+    void settle({ ...head, body: keep.body() }).then((instead) => {
+      if (sent.destroyed) return;
+      if (instead !== undefined) return void sent.destroy(notCommitted());
+      if (isHeld) sent.push(hold.rest());
+      sent.push(null);
+    });
+  });
+  source.once("close", () => {
+    if (source.readableEnded) return;
+    // A body that broke off midway is no outcome (B-111); one that only nobody took is, and must
+    // never run again (B-76).
+    const isOnlyUntaken = source.errored === null && isGone();
+    const isSettled = isOnlyUntaken ? settle({ ...head, body: undefined }) : release();
+    void isSettled.then(() => sent.destroy(isTold ? undefined : (source.errored ?? undefined)));
+  });
+  source.once("error", () => undefined); // told with "close"
+  return sent;
+}
