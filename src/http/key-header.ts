@@ -11,7 +11,7 @@ export type KeyHeader =
 // sf-string with optional parameters, which are ignored (B-7).
 const quoted = /^"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"(.*)$/;
 const parameters =
-  /^(?: *; *[a-z*][a-z0-9_.*-]*(?:=(?:"(?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*"|[^\s";,]+))?)*$/;
+  /^(?:; *[a-z*][a-z0-9_.*-]*(?:=(?:"(?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*"|[^\s";,]+))?)*$/;
 // Visible ASCII; a comma or a quote would mean two values joined into one (B-11).
 const bare = /^[\x21\x23-\x2b\x2d-\x7e]+$/;
 
