@@ -47,7 +47,7 @@ out of date. The suite is [\`latchkey/conformance\`](verify.md); \`latchkey veri
 part that any server can show.
 
 ✓ means held. A letter points to the reason below its table. The rules are tried on the memory
-store here, and on SQLite and Redis in the long tests.
+store here, and on SQLite, Redis and Postgres in the long tests.
 `;
 
 /** The whole page. */
