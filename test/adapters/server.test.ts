@@ -10,7 +10,7 @@ import { idempotent } from "../../src/adapters/node.ts";
 import { createEngine } from "../../src/engine/engine.ts";
 import { memoryStore } from "../../src/stores/memory.ts";
 import { sqliteStore } from "../../src/stores/sqlite/sqlite-store.ts";
-import { places, serve } from "../support/places.ts";
+import { everyPlace, places, serve } from "../support/places.ts";
 import type { Place, PlaceListener } from "../support/places.ts";
 import { until } from "../support/poll.ts";
 import { bytesOf, portOf } from "../support/raw-socket.ts";
@@ -369,11 +369,9 @@ describe("the node adapter", () => {
     expect(String((await warned)[0])).toContain("Put idempotent() before the parser.");
     expect(runs).toBe(0);
   });
-});
 
-describe("the node adapter", () => {
   it("answers 500 when the listener throws, without a key as well (B-68)", async () => {
-    const place = new Map(places).get("node, memory");
+    const place = new Map(everyPlace).get("node, memory");
     if (place === undefined) throw new Error("There is no plain server to try it on.");
     const post = await posting(place, () => Promise.reject(new Error("no card network")));
     for (const key of [undefined, "k"]) expect((await post(key)).status).toBe(500);

@@ -117,7 +117,8 @@ const onNest =
     mountNest(platform, listener, protection);
 
 const nest = process.env["NEST"] ?? "12";
-const every: readonly (readonly [string, Place])[] = [
+/** Every place, whichever of them are tested now. */
+export const everyPlace: readonly (readonly [string, Place])[] = [
   ["node, memory", { mount: onNode }],
   ["node, SQLite", { mount: onNode, engine: { store: sqliteStore(":memory:") } }],
   ["Express 4", { mount: onExpress(express4) }],
@@ -131,7 +132,7 @@ const every: readonly (readonly [string, Place])[] = [
 
 /** Where another version of Nest is tested (NEST), it alone. */
 export const places: readonly (readonly [string, Place])[] =
-  nest === "12" ? every : every.filter(([name]) => name.startsWith("Nest"));
+  nest === "12" ? everyPlace : everyPlace.filter(([name]) => name.startsWith("Nest"));
 
 /** Serves a listener at `/r`, its caller named by `X-User`. */
 export async function serve(
