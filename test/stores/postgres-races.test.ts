@@ -12,7 +12,7 @@ import type { PostgresStore } from "../../src/stores/postgres/postgres-store.ts"
 import { composeMigration } from "../../src/stores/postgres/schema.ts";
 import type { SchemaTexts } from "../../src/stores/postgres/schema.ts";
 import * as functions from "../../src/stores/postgres/sql/functions.generated.ts";
-import { gatedClock, inStep } from "../support/postgres-gate.ts";
+import { gatedClock, gates, inStep } from "../support/postgres-gate.ts";
 import { startPostgres } from "../support/postgres-server.ts";
 import type { PostgresProcess } from "../support/postgres-server.ts";
 import { drivers, mutated, postgresSubject } from "../support/postgres-subjects.ts";
@@ -28,6 +28,7 @@ beforeAll(async () => {
   slowPool = new Pool({ ...client, max: 1, application_name: "slow", ...clockOf(-300_000) });
   keeper = new Client(client);
   await keeper.connect();
+  await keeper.query(gates);
 });
 afterAll(async () => {
   await Promise.all([pool.end(), slowPool.end(), keeper.end()]);
