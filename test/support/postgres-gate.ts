@@ -11,7 +11,9 @@ import { until } from "./poll.ts";
 const firstGate = 4711;
 
 /** SQL that makes the gates of a database. */
-export const gates: string = `CREATE SEQUENCE public.gates START ${firstGate}; SELECT nextval('gates')`;
+export const gates: string = `
+  CREATE SEQUENCE public.gates START ${firstGate};
+  SELECT nextval('public.gates');`;
 
 /** SQL that puts the gates into a schema's clock; connections called "slow" stop there thrice. */
 export function gatedClock(schema: string): string {
