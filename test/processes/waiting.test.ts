@@ -75,7 +75,7 @@ describe.each(stores)("a waiter on %s", (_name, urlOf) => {
     if (child.exitCode === null) await once(child, "exit");
     const [, doneAtMs] = /done at (\d+)/.exec(output()) ?? [];
     expect(answer).toBe("elsewhere");
-    // Some 5 ms on Redis and Postgres, 50 on SQLite; the poll of a watching waiter comes every 2000.
+    // Some 5 ms on Redis and Postgres, 50 on SQLite; a watching waiter polls every 2000.
     expect(answeredAtMs - Number(doneAtMs)).toBeLessThan(400);
     await store.close();
   });
