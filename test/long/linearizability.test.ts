@@ -103,6 +103,7 @@ describe(`histories of four rivals, from seed ${seed}`, { timeout: 120_000 }, ()
     ["Postgres", startPostgres, postgresStores],
   ] as const)(
     "are linearizable on %s, through cut replies and resets (I7)",
+    { timeout: 60_000 },
     async (_name, start, open) => {
       const server = await start();
       const proxy = await startProxy(server.port);

@@ -57,7 +57,7 @@ it("refuses Postgres 13", { timeout: 120_000 }, async () => {
   await expect(store.migrate()).rejects.toMatchObject({ code: "store-unsuitable" });
 });
 
-const poolers: Readonly<Record<string, (url: string) => Opened>> = {
+const poolers: Readonly<Record<string, (url: string) => Omit<Opened, "listen">>> = {
   pg: (connectionString) => {
     const pool = new Pool({ connectionString, max: 12 });
     return { client: pool, close: () => pool.end(), run: (sql) => pool.query(sql) };

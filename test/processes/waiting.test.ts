@@ -10,6 +10,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createEngine } from "../../src/engine/engine.ts";
 import { storeFromUrl } from "../../src/stores/store-from-url.ts";
 import { until } from "../support/poll.ts";
+import { startPostgres } from "../support/postgres-server.ts";
+import type { PostgresProcess } from "../support/postgres-server.ts";
 import { startRedis } from "../support/redis-server.ts";
 import type { RedisProcess } from "../support/redis-server.ts";
 
@@ -30,12 +32,13 @@ const script = `
 
 let folder: string;
 let redis: RedisProcess;
+let postgres: PostgresProcess;
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "latchkey-waiting-"));
-  redis = await startRedis();
+  [redis, postgres] = await Promise.all([startRedis(), startPostgres()]);
 });
 afterAll(async () => {
-  await redis.stop();
+  await Promise.all([redis.stop(), postgres.stop()]);
   rmSync(folder, { recursive: true });
 });
 
@@ -55,6 +58,7 @@ async function startOwner(url: string, key: string, workMs: number): Promise<Own
 
 const stores: readonly (readonly [string, () => string])[] = [
   ["Redis", () => redis.url],
+  ["Postgres", () => postgres.url],
   ["SQLite", () => `sqlite:${join(folder, "waiting.db")}`],
 ];
 
@@ -71,7 +75,7 @@ describe.each(stores)("a waiter on %s", (_name, urlOf) => {
     if (child.exitCode === null) await once(child, "exit");
     const [, doneAtMs] = /done at (\d+)/.exec(output()) ?? [];
     expect(answer).toBe("elsewhere");
-    // Some 5 ms on Redis and 50 on SQLite; the poll of a watching waiter comes every 2000.
+    // Some 5 ms on Redis and Postgres, 50 on SQLite; a watching waiter polls every 2000.
     expect(answeredAtMs - Number(doneAtMs)).toBeLessThan(400);
     await store.close();
   });

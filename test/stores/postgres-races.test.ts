@@ -1,9 +1,8 @@
 /**
- * Races between connections of one Postgres, made certain by a clock that takes its time: whoever
- * looks without a lock has long stopped knowing when it writes. Then the same races, and the
- * contract suite, against functions that are broken on purpose.
+ * Races between connections of one Postgres, made certain by a gate between a command's look and
+ * its write. Then the same races, and the contract suite, against functions broken on purpose.
  */
-import { Pool } from "pg";
+import { Client, Pool } from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { claimBy } from "../../src/conformance/claim-by.ts";
 import { storeSuite } from "../../src/conformance/store-suite.ts";
@@ -13,6 +12,7 @@ import type { PostgresStore } from "../../src/stores/postgres/postgres-store.ts"
 import { composeMigration } from "../../src/stores/postgres/schema.ts";
 import type { SchemaTexts } from "../../src/stores/postgres/schema.ts";
 import * as functions from "../../src/stores/postgres/sql/functions.generated.ts";
+import { gatedClock, gates, inStep } from "../support/postgres-gate.ts";
 import { startPostgres } from "../support/postgres-server.ts";
 import type { PostgresProcess } from "../support/postgres-server.ts";
 import { drivers, mutated, postgresSubject } from "../support/postgres-subjects.ts";
@@ -20,14 +20,18 @@ import { drivers, mutated, postgresSubject } from "../support/postgres-subjects.
 let server: PostgresProcess;
 let pool: Pool;
 let slowPool: Pool;
+let keeper: Client;
 beforeAll(async () => {
   server = await startPostgres();
   const client = { connectionString: server.url };
   pool = new Pool({ ...client, max: 12, ...clockOf(300_000) });
   slowPool = new Pool({ ...client, max: 1, application_name: "slow", ...clockOf(-300_000) });
+  keeper = new Client(client);
+  await keeper.connect();
+  await keeper.query(gates);
 });
 afterAll(async () => {
-  await Promise.all([pool.end(), slowPool.end()]);
+  await Promise.all([pool.end(), slowPool.end(), keeper.end()]);
   await server.stop();
 });
 
@@ -45,9 +49,10 @@ const completion = { result: Uint8Array.of(1), retentionMs: 60_000 };
 /** A store, and the client behind it, whose schema holds nothing but one race. */
 interface Arena {
   readonly store: PostgresStore;
-  /** The same records through a connection on which every look at the clock takes longer. */
+  /** The same records through a connection that stays between its look and its write for longer. */
   readonly slow: PostgresStore;
-  readonly run: (sql: string) => Promise<unknown>;
+  /** A sweep that is as slow. */
+  readonly sweep: () => Promise<unknown>;
   /** Sets when the record's lease, or its retention, ended. */
   readonly end: (column: "lease_ends_at_ms" | "expires_at_ms") => Promise<unknown>;
 }
@@ -56,28 +61,30 @@ let schemas = 0;
 async function arena(texts: SchemaTexts): Promise<Arena> {
   const schema = `race${(schemas += 1)}`;
   await pool.query(composeMigration({ schema }, texts));
-  await pool.query(`
-    ALTER FUNCTION "${schema}".now_ms() RENAME TO quick_now_ms;
-    CREATE FUNCTION "${schema}".now_ms() RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$
-      BEGIN
-        PERFORM pg_sleep(
-          CASE current_setting('application_name') WHEN 'slow' THEN 0.1 ELSE 0.02 END
-        );
-        RETURN "${schema}".quick_now_ms();
-      END $$;`);
+  await pool.query(gatedClock(schema));
   const options = { schema, sweepEveryMs: false } as const;
   const store = postgresStore(pool, options);
   const slow = postgresStore(slowPool, options);
-  const run = (sql: string) => pool.query(sql.replaceAll("latchkey.", `"${schema}".`));
-  const end: Arena["end"] = (column) => run(`UPDATE latchkey.records SET ${column} = 1000`);
-  return { store, slow, run, end };
+  const sweep = async () => {
+    const remove = `DELETE FROM "${schema}".records WHERE expires_at_ms = 1000`;
+    return slowPool.query(`BEGIN; ${remove}; SELECT "${schema}".now_ms(); COMMIT`);
+  };
+  const end: Arena["end"] = (column) =>
+    pool.query(`UPDATE "${schema}".records SET ${column} = 1000`);
+  return { store, slow, sweep, end };
 }
 
-/** What so many owners at once are answered, in alphabetical order. */
-async function rivals(store: PostgresStore): Promise<readonly string[]> {
+type Call = () => Promise<{ readonly kind: string }>;
+
+/** Six owners that claim at once. */
+function rivals(store: PostgresStore): readonly Call[] {
   const owners = ["1", "2", "3", "4", "5", "6"] as readonly string[] as readonly OwnerToken[];
-  const replies = await Promise.all(owners.map((owner) => store.claim(id, claimBy(owner, long))));
-  return replies.map(({ kind }) => kind).toSorted();
+  return owners.map((owner) => () => store.claim(id, claimBy(owner, long)));
+}
+
+/** What calls at once are answered, in alphabetical order. */
+async function race(calls: readonly Call[]): Promise<readonly string[]> {
+  return (await inStep(keeper, calls)).map(({ kind }) => kind).toSorted();
 }
 const oneWinner = ["claimed", ...Array.from({ length: 5 }, () => "in-progress")];
 
@@ -88,11 +95,16 @@ async function overtaken(
 ): Promise<readonly unknown[]> {
   await slow.claim(id, claimBy(a));
   await end("lease_ends_at_ms");
-  const said = word(slow);
-  const claimed = store.claim(id, claimBy(rival, long));
-  const reply = await claimed;
-  const inherited = reply.kind === "claimed" ? Object.keys(reply.steps) : [];
-  return [(await said).kind, reply.kind, ...inherited];
+  let inherited: readonly string[] = [];
+  const replies = await inStep(keeper, [
+    () => word(slow),
+    async () => {
+      const reply = await store.claim(id, claimBy(rival, long));
+      if (reply.kind === "claimed") inherited = Object.keys(reply.steps);
+      return reply;
+    },
+  ]);
+  return [...replies.map(({ kind }) => kind), ...inherited];
 }
 
 /** A race, and its only outcome. */
@@ -103,14 +115,14 @@ interface Race {
 const races = {
   "for a new key (S-1)": {
     outcome: oneWinner,
-    run: ({ store }) => rivals(store),
+    run: ({ store }) => race(rivals(store)),
   },
   "for a key whose lease has ended (S-4)": {
     outcome: oneWinner,
     run: async ({ store, end }) => {
       await store.claim(id, claimBy(a));
       await end("lease_ends_at_ms");
-      return rivals(store);
+      return race(rivals(store));
     },
   },
   "for a released key": {
@@ -118,19 +130,17 @@ const races = {
     run: async ({ store }) => {
       await store.claim(id, claimBy(a));
       await store.release(id, a);
-      return rivals(store);
+      return race(rivals(store));
     },
   },
   "for a key that is being swept": {
     outcome: oneWinner,
-    run: async ({ store, run, end }) => {
+    run: async ({ store, sweep, end }) => {
       await store.claim(id, claimBy(a));
       await end("expires_at_ms");
-      const sweep =
-        "BEGIN; DELETE FROM latchkey.records WHERE expires_at_ms = 1000; " +
-        "SELECT pg_sleep(0.15); COMMIT";
-      const [kinds] = await Promise.all([rivals(store), run(sweep)]);
-      return kinds;
+      const sweeping: Call = () => sweep().then(() => ({ kind: "swept" }));
+      const kinds = await race([sweeping, ...rivals(store)]);
+      return kinds.filter((kind) => kind !== "swept");
     },
   },
   "between a renewal and a takeover": {
@@ -173,8 +183,7 @@ const races = {
       await store.commit(id, a);
       await store.release(id, a);
       const outcome = { kind: "not-executed" } as const;
-      const words = ["eve", "bob"].map((by) => store.resolve(id, { by, note: "", outcome }));
-      return (await Promise.all(words)).map(({ kind }) => kind).toSorted();
+      return race(["eve", "bob"].map((by) => () => store.resolve(id, { by, note: "", outcome })));
     },
   },
 } as const satisfies Readonly<Record<string, Race>>;

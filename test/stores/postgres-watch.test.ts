@@ -1,6 +1,8 @@
-/** Waking waiters in other processes by LISTEN and NOTIFY, and only where somebody waits. */
+/**
+ * Waking waiters by LISTEN and NOTIFY: only where somebody waits, and after a lost connection. What
+ * every store that can watch has in common is in `watch.test.ts`.
+ */
 import { Client } from "pg";
-import postgres from "postgres";
 import { describe, expect, it } from "vitest";
 import { claimBy } from "../../src/conformance/claim-by.ts";
 import type { OwnerToken, RecordId } from "../../src/machine/record.ts";
@@ -10,13 +12,11 @@ import type {
   PostgresStore,
 } from "../../src/stores/postgres/postgres-store.ts";
 import { composeMigration } from "../../src/stores/postgres/schema.ts";
-import { openPglite } from "../support/pglite.ts";
 import { until } from "../support/poll.ts";
 import { mutated } from "../support/postgres-subjects.ts";
 import { usePostgres } from "../support/use-postgres.ts";
 
 const place = usePostgres();
-const { closers } = place;
 const a = "owner-a" as OwnerToken;
 const id = "one" as RecordId;
 const long = { leaseMs: 60_000, retentionMs: 60_000 };
@@ -26,58 +26,16 @@ const listener = (): Client => new Client({ connectionString: place.server.url }
 const storeOn = (client: PostgresClient, listen?: () => ListenClient, schema?: string) =>
   place.storeOn(client, { ...(listen && { listen }), ...(schema && { schema }) });
 
-/** Counts the nudges of one watched record. */
-async function watched(store: PostgresStore, one = id) {
+/** Counts the nudges of a watched record. */
+async function watched(store: PostgresStore) {
   let nudges = 0;
-  const leave = await store.watch?.(one, () => (nudges += 1));
+  const leave = await store.watch?.(id, () => (nudges += 1));
   return {
     leave: () => leave?.(),
     count: () => nudges,
     atLeast: (count: number) => until(() => nudges >= count, { what: `${count} nudges` }),
   };
 }
-
-type Pair = readonly [PostgresClient, () => ListenClient];
-const drivers: Readonly<Record<string, () => Promise<Pair>>> = {
-  pg: async () => [place.admin, listener],
-  "postgres.js": async () => {
-    const sql = postgres(place.server.url, { max: 2 });
-    closers.push(() => sql.end());
-    return [sql, () => sql];
-  },
-  PGlite: async () => {
-    const db = await openPglite();
-    closers.push(() => db.close());
-    return [db, () => db];
-  },
-};
-
-describe.each(Object.entries(drivers))("watching through %s", (_name, open) => {
-  it("wakes whoever waits when a record is completed, released or resolved", async () => {
-    const [client, listen] = await open();
-    const store = await storeOn(client, listen);
-    const worker = await storeOn(client, undefined, store.schema);
-    const other = "two" as RecordId;
-    await worker.claim(id, claimBy(a, long));
-    await worker.claim(other, claimBy(a, long));
-    const waiting = await watched(store);
-    const elsewhere = await watched(store, other);
-    await worker.release(id, a);
-    await waiting.atLeast(1);
-    await worker.claim(id, claimBy(a, long));
-    await worker.commit(id, a);
-    await worker.release(id, a);
-    await waiting.atLeast(2);
-    await worker.resolve(id, { by: "ops", note: "", outcome: { kind: "not-executed" } });
-    await waiting.atLeast(3);
-    await worker.claim(id, claimBy(a, long));
-    waiting.leave();
-    await worker.complete(id, completion);
-    await worker.complete(other, completion);
-    await elsewhere.atLeast(1); // sent later on the same connection, so the other has been
-    expect([waiting.count(), elsewhere.count()]).toEqual([3, 1]);
-  });
-});
 
 /** What is notified while `work` runs, by record. */
 async function notified(schema: string, work: () => Promise<unknown>): Promise<readonly string[]> {
@@ -147,6 +105,7 @@ describe("a listening connection to Postgres", () => {
     one.leave();
     await store.close();
     await until(async () => (await listeners()).length === 0);
+    await expect(watched(store)).rejects.toMatchObject({ code: "store-unavailable" });
     expect(one.count()).toBe(0);
   });
 

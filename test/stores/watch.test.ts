@@ -7,10 +7,14 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { claimBy } from "../../src/conformance/claim-by.ts";
 import type { OwnerToken, RecordId } from "../../src/machine/record.ts";
 import { memoryStore } from "../../src/stores/memory.ts";
+import { postgresStore } from "../../src/stores/postgres/postgres-store.ts";
 import { redisStore } from "../../src/stores/redis/redis-store.ts";
 import type { Store } from "../../src/stores/store.ts";
 import { sqliteStore } from "../../src/stores/sqlite/sqlite-store.ts";
 import { until } from "../support/poll.ts";
+import { startPostgres } from "../support/postgres-server.ts";
+import type { PostgresProcess } from "../support/postgres-server.ts";
+import { drivers } from "../support/postgres-subjects.ts";
 import { singleClients } from "../support/redis-clients.ts";
 import { startRedis } from "../support/redis-server.ts";
 import type { RedisProcess } from "../support/redis-server.ts";
@@ -20,15 +24,16 @@ const result = Uint8Array.of(1);
 const retentionMs = 60_000;
 const closers: (() => unknown)[] = [];
 let server: RedisProcess;
+let postgres: PostgresProcess;
 let admin: Redis;
 beforeAll(async () => {
-  server = await startRedis();
+  [server, postgres] = await Promise.all([startRedis(), startPostgres()]);
   admin = new Redis(server.port, "127.0.0.1");
 });
 afterAll(async () => {
   for (const close of closers.toReversed()) await close();
   admin.disconnect();
-  await server.stop();
+  await Promise.all([server.stop(), postgres.stop()]);
 });
 
 let count = 0;
@@ -83,6 +88,16 @@ const opens: readonly (readonly [string, () => Promise<Pair>])[] = [
       return { here, there };
     },
   ],
+  ...Object.entries(drivers).map(([name, open]): (typeof opens)[number] => [
+    `Postgres through ${name}`,
+    async () => {
+      const { client, close, listen } = await open(postgres);
+      const here = postgresStore(client, { listen });
+      closers.push(close, () => here.close());
+      await here.migrate();
+      return { here, there: postgresStore(client, { sweepEveryMs: false }) };
+    },
+  ]),
   ...singleClients
     .filter(([name]) => !/pool|GLIDE/.test(name))
     .map(([name, open]): (typeof opens)[number] => [

@@ -1,8 +1,12 @@
 /** The Postgres store under a clock that tests move, through each of its drivers. */
-import { Pool } from "pg";
+import { Client, Pool } from "pg";
 import postgres from "postgres";
 import { postgresStore } from "../../src/stores/postgres/postgres-store.ts";
-import type { PostgresClient, PostgresStore } from "../../src/stores/postgres/postgres-store.ts";
+import type {
+  ListenClient,
+  PostgresClient,
+  PostgresStore,
+} from "../../src/stores/postgres/postgres-store.ts";
 import { composeMigration } from "../../src/stores/postgres/schema.ts";
 import type { SchemaTexts } from "../../src/stores/postgres/schema.ts";
 import * as functions from "../../src/stores/postgres/sql/functions.generated.ts";
@@ -17,27 +21,44 @@ export interface Opened {
   readonly close: () => Promise<unknown>;
   /** Runs statements behind the store's back. */
   readonly run: (sql: string) => Promise<unknown>;
+  /** Hands out what `listen` takes. */
+  readonly listen: () => ListenClient;
 }
 
 export const drivers = {
   pg: async (server: PostgresProcess): Promise<Opened> => {
     const pool = new Pool({ connectionString: server.url, max: 10 });
     pool.on("error", () => undefined); // the server may be stopped first
-    return { client: pool, close: () => pool.end(), run: (sql) => pool.query(sql) };
+    return {
+      client: pool,
+      close: () => pool.end(),
+      run: (sql) => pool.query(sql),
+      listen: () => new Client({ connectionString: server.url }),
+    };
   },
   "postgres.js": async (server: PostgresProcess): Promise<Opened> => {
     const sql = postgres(server.url, { max: 10 });
-    return { client: sql, close: () => sql.end(), run: (text) => sql.unsafe(text) };
+    return {
+      client: sql,
+      close: () => sql.end(),
+      run: (text) => sql.unsafe(text),
+      listen: () => sql,
+    };
   },
   PGlite: async (): Promise<Opened> => {
     const client = await openPglite();
-    return { client, close: () => client.close(), run: (sql) => client.exec(sql) };
+    return {
+      client,
+      close: () => client.close(),
+      run: (sql) => client.exec(sql),
+      listen: () => client,
+    };
   },
 } as const;
 
 /** A migrated schema whose one clock is the test's; `texts` may be functions broken on purpose. */
 export async function postgresSubject(
-  { client, close, run }: Opened,
+  { client, close, run }: Omit<Opened, "listen">,
   schema: string,
   texts: SchemaTexts = functions,
 ): Promise<Subject & { readonly store: PostgresStore }> {

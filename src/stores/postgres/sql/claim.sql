@@ -79,7 +79,6 @@ BEGIN
         EXIT;
       ELSIF r.committed OR r.on_abandoned = 'in-doubt' THEN
         PERFORM latchkey.set_in_doubt(p_id, now_ms);
-        PERFORM latchkey.nudge(r, now_ms);
         answer := json_build_object('kind', 'in-doubt', 'operation', r.operation);
         RETURN;
       END IF;

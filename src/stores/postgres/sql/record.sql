@@ -70,7 +70,8 @@ LANGUAGE sql VOLATILE AS $latchkey$
   WHERE id = p_id
 $latchkey$;
 
--- nudge: wakes who watches this record. NOTIFY makes commits queue up, so only when somebody does.
+-- nudge: wakes who waits for this record, now that it is completed or released. NOTIFY makes
+-- commits queue up, so only when somebody does.
 -- Params  the row as it was, now_ms
 CREATE OR REPLACE FUNCTION latchkey.nudge(r latchkey.records, now_ms bigint) RETURNS void
 LANGUAGE plpgsql AS $latchkey$

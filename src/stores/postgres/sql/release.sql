@@ -15,10 +15,10 @@ BEGIN
   IF standing IN ('lease-lost', 'corrupt', 'released') THEN RETURN standing; END IF;
   IF NOT r.committed THEN
     PERFORM latchkey.set_released(p_id);
-  ELSIF standing = 'in-progress' THEN
-    PERFORM latchkey.set_in_doubt(p_id, now_ms);
+    PERFORM latchkey.nudge(r, now_ms);
+    RETURN 'released';
   END IF;
-  PERFORM latchkey.nudge(r, now_ms);
-  RETURN CASE WHEN r.committed THEN 'in-doubt' ELSE 'released' END;
+  IF standing = 'in-progress' THEN PERFORM latchkey.set_in_doubt(p_id, now_ms); END IF;
+  RETURN 'in-doubt';
 END
 $latchkey$;

@@ -2,8 +2,10 @@
  * Watching records for whoever waits: while somebody does, the record says so, and whatever settles
  * it notifies. Without a watcher no commit notifies, because that makes commits queue up.
  */
+import { LatchkeyError } from "../../../errors.ts";
 import type { RecordId } from "../../../machine/record.ts";
 import type { Store } from "../../store.ts";
+import { createWatchers } from "../../watchers.ts";
 import { listenOn } from "./listener.ts";
 import type { ListenClient } from "./listener.ts";
 
@@ -58,32 +60,7 @@ export function createWatching({ open, channel, ask }: WatchingOptions): Watchin
     },
     close: async () => {
       clearInterval(reminder);
-      watchers.clear();
       await line.end();
-    },
-  };
-}
-
-/** Who watches what in this process. */
-function createWatchers() {
-  const watchers = new Map<RecordId, Set<() => void>>();
-  const nudge = (id: RecordId): void => {
-    for (const onNudge of watchers.get(id) ?? []) onNudge();
-  };
-  return {
-    ids: (): readonly RecordId[] => [...watchers.keys()],
-    clear: (): void => watchers.clear(),
-    nudge,
-    nudgeAll: (): void => {
-      for (const id of watchers.keys()) nudge(id);
-    },
-    add: (id: RecordId, onNudge: () => void): (() => void) => {
-      const one = (): void => onNudge(); // the same function may watch twice
-      const all = watchers.get(id) ?? new Set();
-      watchers.set(id, all.add(one));
-      return () => {
-        if (all.delete(one) && all.size === 0) watchers.delete(id);
-      };
     },
   };
 }
@@ -104,6 +81,7 @@ function createLine({ open, isWanted, onGap }: LineOptions) {
   let connection: Promise<End> | undefined;
 
   function up(): Promise<End> {
+    if (ended.signal.aborted) return Promise.reject(closed());
     connection ??= connect();
     return connection;
   }
@@ -132,4 +110,9 @@ function createLine({ open, isWanted, onGap }: LineOptions) {
       await end?.();
     },
   };
+}
+
+function closed(): LatchkeyError {
+  const message = "The Postgres store is closed and watches no more. Open another one.";
+  return new LatchkeyError("store-unavailable", message);
 }
