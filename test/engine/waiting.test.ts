@@ -80,6 +80,32 @@ describe("a waiter whose owner is elsewhere", () => {
     expect(await second).toBe("first");
   });
 
+  it("is not left waiting by what ended while its claim was on its way", async () => {
+    const { runtime, store, owner } = setUp();
+    const slow: (() => void)[] = []; // replies of the waiter that are on their way
+    const claim: Store["claim"] = async (...args) => {
+      const reply = await store.claim(...args);
+      await new Promise<void>((resolve) => slow.push(resolve));
+      return reply;
+    };
+    const other = createEngine({ store: { ...store, claim }, runtime, lease: "2s" });
+    const first = begun(owner);
+    const second = other.run({ ...request, wait: "20s" }, () => "second");
+    await runtime.advance(1);
+    slow.shift()?.();
+    await runtime.advance(1); // it listens, and its second claim is answered "in progress"
+    first.resolve("first");
+    await first.answer;
+    slow.shift()?.();
+    await runtime.advance(1);
+    slow.shift()?.();
+    await runtime.advance(1);
+    let answer: unknown;
+    void second.then((value) => (answer = value));
+    await runtime.advance(0);
+    expect(answer).toBe("first");
+  });
+
   it("takes over from a dead owner at the end of its lease (B-51)", async () => {
     const { runtime, store, watched, other } = setUp();
     const dead = createEngine({

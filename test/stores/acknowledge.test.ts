@@ -1,6 +1,7 @@
 /** Acknowledged writes on a master and its replica: what counts, and what does not (S-10). */
 import { Redis } from "ioredis";
 import { createClient } from "redis";
+import { createClient as createClient5 } from "redis5";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { claimBy } from "../../src/conformance/claim-by.ts";
 import { storeSuite } from "../../src/conformance/store-suite.ts";
@@ -17,6 +18,13 @@ import { startProxy } from "../support/tcp-proxy.ts";
 import { scriptedSubject } from "../support/subjects.ts";
 
 type Acknowledge = NonNullable<RedisStoreOptions["acknowledge"]>;
+
+type FleetingClient = RedisClient & {
+  readonly isOpen: boolean;
+  on(event: "error", listener: () => void): unknown;
+  connect(): Promise<unknown>;
+  destroy(): void;
+};
 
 const owner = "a" as OwnerToken;
 const result = Uint8Array.of(1);
@@ -128,25 +136,43 @@ describe("acknowledged writes", () => {
     expect(await store.commit(id, owner)).toEqual({ kind: "committed" });
   });
 
-  it("get another connection when theirs is silent or has given up", async () => {
-    const proxy = await startProxy(pair.master.port);
-    const redis = new Redis(proxy.port, "127.0.0.1", { retryStrategy: () => null });
-    redis.on("error", () => undefined);
-    closers.push(
-      () => proxy.close(),
-      () => redis.disconnect(),
-    );
-    const store = storeOf({ timeout: "50ms" }, redis);
-    await until(() => store.claim(id, lasting));
-    proxy.blackhole();
-    await expect(store.commit(id, owner)).rejects.toMatchObject(unavailable); // silent
-    proxy.heal();
-    expect(await until(() => store.commit(id, owner))).toEqual({ kind: "committed" });
-    proxy.reset(); // it gives up
-    await expect(store.commit(id, owner)).rejects.toMatchObject(unavailable);
-    proxy.heal();
-    expect(await until(() => store.commit(id, owner))).toEqual({ kind: "committed" });
-  });
+  /** Clients that never connect again, and so do their copies. */
+  const fleeting: Readonly<Record<string, (port: number) => Promise<RedisClient>>> = {
+    ioredis: async (port) => {
+      const redis = new Redis(port, "127.0.0.1", { retryStrategy: () => null });
+      redis.on("error", () => undefined);
+      closers.push(() => redis.disconnect());
+      return redis;
+    },
+    "node-redis 6": async (port) => fromNodeRedis(createClient({ socket: fleetingSocket(port) })),
+    "node-redis 5": async (port) => fromNodeRedis(createClient5({ socket: fleetingSocket(port) })),
+  };
+  const fleetingSocket = (port: number) =>
+    ({ host: "127.0.0.1", port, reconnectStrategy: false }) as const;
+  async function fromNodeRedis(client: FleetingClient): Promise<RedisClient> {
+    client.on("error", () => undefined);
+    closers.push(() => client.isOpen && client.destroy());
+    await client.connect();
+    return client;
+  }
+  it.each(Object.entries(fleeting))(
+    "get another connection for a lost one: %s",
+    async (_, open) => {
+      const proxy = await startProxy(pair.master.port);
+      closers.push(() => proxy.close());
+      const store = storeOf({ timeout: "50ms" }, await open(proxy.port));
+      await until(() => store.claim(id, lasting));
+      proxy.blackhole();
+      await expect(store.commit(id, owner)).rejects.toMatchObject(unavailable); // silent
+      proxy.heal();
+      expect(await until(() => store.commit(id, owner))).toEqual({ kind: "committed" });
+      proxy.reset(); // it gives up, and so does the next one
+      await expect(store.commit(id, owner)).rejects.toMatchObject(unavailable);
+      await expect(store.commit(id, owner)).rejects.toMatchObject(unavailable);
+      proxy.heal();
+      expect(await until(() => store.commit(id, owner))).toEqual({ kind: "committed" });
+    },
+  );
 
   it("are only those that were asked for; what changes nothing waits for nobody", async () => {
     const store = storeOf({ commands: ["commit"], timeout: "100ms" });

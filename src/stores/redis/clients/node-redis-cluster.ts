@@ -3,7 +3,7 @@
  * connections for subscriptions themselves and close them when nothing is subscribed.
  */
 import { keySlot } from "./key-slot.ts";
-import { channelsOf, inBytes, together } from "./node-redis.ts";
+import { channelsOf, end, inBytes, together } from "./node-redis.ts";
 import type { NodeRedisClient, ShardedSubscriber } from "./node-redis.ts";
 import { eventsOf, keyOf, quiet } from "./wire.ts";
 import type { Emitter, Hearing, Listener, OwnWire, Wire } from "./wire.ts";
@@ -78,7 +78,7 @@ export function nodeRedisClusterWire(cluster: NodeRedisCluster): Wire {
         ...nodeRedisClusterWire(copy),
         opened: copy.connect(),
         isOver: () => !copy.isOpen,
-        close: () => copy.destroy(),
+        close: () => end(copy),
       };
     },
     onChange: eventsOf(cluster, "node-ready"),

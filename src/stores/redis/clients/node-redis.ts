@@ -66,7 +66,16 @@ function ownWire(client: NodeRedisSingle): OwnWire {
   const copy = duplicateOf(client);
   const opened = Promise.resolve(copy.connect?.());
   const isOver = (): boolean => copy.isOpen === false;
-  return { ...nodeRedisWire(copy), opened, isOver, close: () => copy.destroy?.() };
+  return { ...nodeRedisWire(copy), opened, isOver, close: () => end(copy) };
+}
+
+/** Ends a client of our own. */
+export function end(client: { destroy?(): void }): void {
+  try {
+    client.destroy?.();
+  } catch {
+    // node-redis 5 throws where it has given up connecting: then it has ended already.
+  }
 }
 
 function duplicateOf(client: NodeRedisSingle): NodeRedisSingle {
@@ -90,7 +99,7 @@ function listenOn(client: NodeRedisSingle, hearing: Hearing): Listener {
   return {
     ...channelsOf(hearing, subscriber),
     close: () => {
-      copy?.destroy?.();
+      if (copy !== undefined) end(copy);
       copy = opening = undefined;
     },
   };
