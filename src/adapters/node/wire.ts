@@ -84,7 +84,7 @@ export function wireOf(res: ServerResponse, options: WireOptions): Wire {
     end: (chunk, encoding, callback) => {
       if (reveal === undefined) {
         over = true;
-        return void own.end(chunk, encoding, callback);
+        return own.end(chunk, encoding, callback);
       }
       swallow(callbackIn(chunk, encoding, callback));
       if (over) return;
