@@ -67,6 +67,9 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Post
   const start = (port: number) => launch(join(bin, "postgres"), data, { ...settings, port });
   let { child, port } = await onFreePort(async (free) => {
     return { child: await start(free), port: free };
+  }).catch((error: unknown) => {
+    rmSync(data, { recursive: true, force: true });
+    throw error;
   });
   return {
     url: `postgres://postgres@127.0.0.1:${port}/postgres`,
