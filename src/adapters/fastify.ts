@@ -9,7 +9,7 @@ import { admit } from "../http/admit.ts";
 import type { Idempotency } from "../http/execution.ts";
 import { httpPolicy } from "../http/policy.ts";
 import type { HttpOptions } from "../http/policy.ts";
-import { detacher, restoreBody, sendReply } from "./fastify/reply.ts";
+import { detacher, restoreBody, sendRestored } from "./fastify/reply.ts";
 import type { FastifyReply } from "./fastify/reply.ts";
 import { guardRoutes } from "./fastify/routes.ts";
 import type { FastifyApp, FastifyRoute } from "./fastify/routes.ts";
@@ -88,7 +88,7 @@ function guardRoute<Req extends AnyRequest>(
       case "gone":
         return;
       case "answer":
-        return sendReply(reply, admission.answer);
+        return sendRestored(reply, admission.answer);
       case "bypass":
         setHeaders(reply.raw, admission.headers);
         return done();

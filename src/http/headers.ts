@@ -85,3 +85,21 @@ export function byName(headers: HeaderList): readonly (readonly [string, string 
     return [name, values.length === 1 ? String(values[0]) : values];
   });
 }
+
+const outcomes: ReadonlySet<string> = new Set([
+  "location",
+  "etag",
+  "last-modified",
+  "link",
+  "set-cookie",
+  "transfer-encoding",
+]);
+
+/**
+ * Whether a header says what came of a request, rather than what the layers outside add to every
+ * response: it must not stay on an answer that leaves instead.
+ */
+export function saysOutcome(name: string): boolean {
+  const lower = name.toLowerCase();
+  return outcomes.has(lower) || lower.startsWith("content-");
+}

@@ -23,17 +23,27 @@ export interface FastifyReply {
 
 const answers = new WeakMap<FastifyReply, Answer>();
 
-/** Sends an answer. Its hooks get a string where a handler would have sent one. */
+/** Sends an answer. */
 export function sendReply(reply: FastifyReply, answer: Answer): void {
-  const { status, headers, body } = answer;
+  sendAs(reply, answer, (bytes) => bytes);
+}
+
+/**
+ * Sends an answer on a route with `restoreBody`: its other hooks get a string where a handler would
+ * have sent one.
+ */
+export function sendRestored(reply: FastifyReply, answer: Answer): void {
   answers.set(reply, answer);
+  sendAs(reply, answer, (bytes) => (isUtf8(bytes) ? bytes.toString() : bytes));
+}
+
+function sendAs(reply: FastifyReply, answer: Answer, payloadOf: (bytes: Buffer) => unknown): void {
+  const { status, headers, body } = answer;
   reply.code(status);
   setHeaders(reply, answer);
   if (bodilessStatuses.has(status) || body.length === 0) return void reply.send();
   const bytes = Buffer.from(body);
-  if (headers.some(([name]) => name === "content-type")) {
-    return void reply.send(isUtf8(bytes) ? bytes.toString() : bytes);
-  }
+  if (headers.some(([name]) => name === "content-type")) return void reply.send(payloadOf(bytes));
   // Fastify gives text and bytes a type of its own, but streams none.
   reply.header("content-length", bytes.length);
   return void reply.send(Readable.from([bytes], { objectMode: false }));

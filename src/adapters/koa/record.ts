@@ -4,6 +4,8 @@
  */
 import type { ServerResponse } from "node:http";
 import type { Readable } from "node:stream";
+import type { Answer } from "../../http/answer.ts";
+import { saysOutcome } from "../../http/headers.ts";
 import type { Captured } from "../../http/recorded.ts";
 import { headersOf, isBodiless, isEventStream } from "../node/head.ts";
 import { recordedStream } from "./stream.ts";
@@ -12,7 +14,10 @@ import { recordedStream } from "./stream.ts";
 export interface Recording {
   /** Largest body that is kept, in bytes. */
   readonly limitBytes: number;
-  readonly settle: (captured: Captured) => Promise<void>;
+  /** Resolves to the answer that must leave instead, if there is one. */
+  readonly settle: (captured: Captured) => Promise<Answer | undefined>;
+  /** Answers through the context. */
+  readonly answer: (answer: Answer) => void;
   /** The body broke off midway (B-111). */
   readonly release: () => Promise<void>;
   /** Whether the client has left. */
@@ -41,7 +46,10 @@ export async function recordContext(ctx: Left, recording: Recording): Promise<bo
   const whole = wholeBody(body);
   if (whole === undefined) return false;
   const kept = whole.length > recording.limitBytes ? undefined : whole;
-  await recording.settle({ status, headers, body: kept });
+  const instead = await recording.settle({ status, headers, body: kept });
+  if (instead === undefined) return true;
+  for (const name of res.getHeaderNames()) if (saysOutcome(name)) res.removeHeader(name);
+  recording.answer(instead);
   return true;
 }
 

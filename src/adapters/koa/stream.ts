@@ -42,7 +42,8 @@ export function recordedStream(
     if (sent.destroyed && keep.isOver()) source.destroy();
   });
   source.once("end", () => {
-    void settle({ ...head, body: keep.body() }).then(() => {
+    void settle({ ...head, body: keep.body() }).then((instead) => {
+      if (instead !== undefined) sent.destroy(notCommitted());
       if (sent.destroyed) return;
       if (isHeld) sent.push(hold.rest());
       sent.push(null);
@@ -58,4 +59,9 @@ export function recordedStream(
   });
   source.once("error", () => undefined); // told with "close"
   return sent;
+}
+
+// Its beginning has left already: another answer cannot.
+function notCommitted(): Error {
+  return new Error("The transaction of this response was not committed; the response is cut off.");
 }

@@ -36,7 +36,7 @@ export function nodeExchange<Req>(
     content: async () => {
       // A body parser has read the stream to its end; without one the bytes are still there.
       const isParsed = parsed !== undefined && req.readableEnded;
-      if (isParsed) return parsedContent(req, parsed, policy.fingerprint);
+      if (isParsed) return parsedContent(req, parsed, policy);
       const body = await peekBody(req, policy.maxRequestBytes, () => inviteBody(req, res));
       if (body === "too-large" || body === "aborted") return body;
       return contentOfBytes(body, req.headers["content-type"] ?? "", policy.fingerprint);

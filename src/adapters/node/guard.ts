@@ -5,6 +5,7 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import type { ServerResponse } from "node:http";
 import type { Socket } from "node:net";
+import type { Answer } from "../../http/answer.ts";
 import type { Execution } from "../../http/execution.ts";
 import type { Captured } from "../../http/recorded.ts";
 import { setHeaders } from "./exchange.ts";
@@ -26,7 +27,7 @@ export interface Guard {
   /** Whether a timeout has answered, so that nobody waits for the handler's response any longer. */
   readonly isDetached: () => boolean;
   /** Records what the adapter knows better than the tap; from then on the response just passes. */
-  readonly settle: (captured: Captured) => Promise<void>;
+  readonly settle: (captured: Captured) => Promise<Answer | undefined>;
 }
 
 /** What a framework knows of its handlers. */
@@ -65,9 +66,9 @@ export function guardResponse(
   let state: "waiting" | "running" | "detached" | "over" = "waiting";
 
   // Of several ends only the first counts.
-  async function settle(captured: Captured): Promise<void> {
+  function settle(captured: Captured): Promise<Answer | undefined> {
     state = "over";
-    await execution.settle(captured);
+    return execution.settle(captured);
   }
 
   const isRunning = (): boolean => state === "running" || state === "detached";
@@ -81,6 +82,7 @@ export function guardResponse(
 
   const tap: Tap = {
     limitBytes: execution.maxRecordedBytes,
+    holdsHead: execution.isReplaceable,
     onEnd: settle,
     // A body that broke off midway is no outcome (B-111).
     onCut: () => {
@@ -119,18 +121,21 @@ export function guardResponse(
       return handling.run(own, handler);
     },
     fail: (error) => {
-      if (state === "over") return;
-      if (res.headersSent) res.destroy(error instanceof Error ? error : undefined);
-      else handling.run(own, () => answerFailure(res));
+      if (state !== "over") handling.run(own, () => answerFailure(res, error));
     },
     isDetached: () => state === "detached",
     settle,
   };
 }
 
-/** Answers 500. */
-export function answerFailure(res: ServerResponse): void {
-  res.writeHead(500, { "content-type": "text/plain" }).end("Internal Server Error");
+/**
+ * The handler threw: before its response has begun the client gets a 500, later a cut; what it had
+ * ended stands.
+ */
+export function answerFailure(res: ServerResponse, error: unknown): void {
+  if (res.writableEnded) return;
+  if (res.headersSent) res.destroy(error instanceof Error ? error : undefined);
+  else res.writeHead(500, { "content-type": "text/plain" }).end("Internal Server Error");
 }
 
 const watched = new WeakSet<Socket>();
