@@ -4,7 +4,7 @@ import { createHold } from "../../http/hold.ts";
 import { createKeep } from "../../http/keep.ts";
 import type { Captured } from "../../http/recorded.ts";
 import { isLengthKnown } from "../node/head.ts";
-import { keepFlowing } from "../node/source.ts";
+import { keepFlowing } from "../node/left-behind.ts";
 import type { Recording } from "./record.ts";
 
 /**

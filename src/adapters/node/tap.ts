@@ -7,13 +7,14 @@ import type { ServerResponse } from "node:http";
 import type { Answer } from "../../http/answer.ts";
 import { byName, saysOutcome } from "../../http/headers.ts";
 import type { Captured } from "../../http/recorded.ts";
+import type { Leaving } from "./client.ts";
 import { callbackIn, isChunk, isRefused } from "./chunk.ts";
 import { copyOf } from "./copy.ts";
 import type { Copy } from "./copy.ts";
 import { holdHead, sealResponse } from "./seal.ts";
 import type { HeldHead } from "./seal.ts";
 import { wireOf } from "./wire.ts";
-import type { Wire, WireOptions } from "./wire.ts";
+import type { Wire } from "./wire.ts";
 
 export interface Tap {
   /** Largest body that is kept, in bytes. */
@@ -110,7 +111,7 @@ export function tapResponse(res: ServerResponse, tap: Tap, onto?: Wire): Cut {
 function leavingOf(
   copy: Copy,
   { abandon, cut }: { readonly abandon: () => void; readonly cut: Cut },
-): WireOptions {
+): Leaving {
   return {
     isKept: () => !copy.isAbandoned(),
     isOpenEnded: copy.isOpenEnded,

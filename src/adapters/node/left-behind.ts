@@ -1,5 +1,9 @@
-/** Who waits for a client to take what was written, and has to be told when it never will. */
+/**
+ * What a client that leaves leaves behind: who waits for it to take what was written, and what is
+ * piped into its response.
+ */
 import type { ServerResponse } from "node:http";
+import type { Readable } from "node:stream";
 import type { Callback } from "./chunk.ts";
 
 type Listener = (...args: unknown[]) => void;
@@ -53,4 +57,49 @@ function takenOver(res: ServerResponse): Set<Listener> {
     return remove(name, listener);
   }) as typeof res.removeListener;
   return listeners;
+}
+
+/** Ignores who destroys a stream without a reason while it is still wanted. */
+export function keepFlowing(stream: Readable, isWanted: () => boolean): void {
+  const destroy = stream.destroy.bind(stream);
+  stream.destroy = (error) => {
+    const isReasonless = error === undefined || error === null;
+    return isReasonless && !stream.readableEnded && isWanted() ? stream : destroy(error);
+  };
+}
+
+export interface Source {
+  /** Something was piped into the response. */
+  readonly watch: (piped: Readable) => void;
+  /** Whether there is one that has not ended. */
+  readonly isFlowing: () => boolean;
+  /** Whether the source is gone before its end. */
+  readonly isBroken: () => boolean;
+  /** Tells of it if it is. */
+  readonly check: () => void;
+}
+
+/**
+ * Watches the last source of a response: keeps it flowing while it `isWanted`, and tells when it is
+ * gone before its end, with its error if it had one.
+ */
+export function createSource(
+  isWanted: () => boolean,
+  onBroken: (error: Error | null) => void,
+): Source {
+  let source: Readable | undefined;
+  const isBroken = (): boolean => source?.destroyed === true && !source.readableEnded;
+  function check(): void {
+    if (isBroken()) onBroken(source?.errored ?? null);
+  }
+  return {
+    watch: (piped) => {
+      source = piped;
+      keepFlowing(piped, isWanted);
+      piped.once("close", check);
+    },
+    isFlowing: () => source?.readableEnded === false,
+    isBroken,
+    check,
+  };
 }
