@@ -108,8 +108,13 @@ async function execute(
   if (ctx.respond === false || ctx.res.headersSent) return;
   const { maxRecordedBytes: limitBytes, release } = execution;
   const isGone = (): boolean => ctx.req.socket.destroyed;
-  const instead = (other: Answer): void => answer(ctx, other);
-  const recording = { limitBytes, settle, release, isGone, answer: instead };
-  const isRecorded = await recordContext(ctx, recording);
+  const instead = (given: Answer): void => answer(ctx, given);
+  const isRecorded = await recordContext(ctx, {
+    limitBytes,
+    settle,
+    release,
+    isGone,
+    answer: instead,
+  });
   if (!isRecorded && isDetached()) ctx.res.end(ctx.body === null ? "" : ctx.message);
 }

@@ -20,8 +20,8 @@ export type Listener = (
 
 /**
  * Protects a request listener. The listener gets its `Idempotency` as third argument when it
- * runs under one. If it throws before it has answered, the client gets a 500 and the key is
- * released.
+ * runs under one. If it throws before it has answered, the client gets a 500, with a key or
+ * without, and the key is released.
  */
 export function idempotent(
   engine: Engine,
@@ -33,36 +33,27 @@ export function idempotent(
     const target = req.url ?? "/";
     const place = { target, operation: `${req.method} ${target.split("?", 1)[0]}` };
     const exchange = nodeExchange([req, res, req], [options, policy], place);
-    const admission = await admit(engine, policy, exchange).catch((error: unknown) => {
-      answerFailure(res, error);
-      warn(error);
-      return undefined;
-    });
-    switch (admission?.kind) {
-      case undefined:
-      case "gone":
-        return;
-      case "answer":
-        return sendAnswer(res, admission.answer);
-      case "bypass":
-        setHeaders(res, admission.headers);
-        try {
-          await listener(req, res);
-        } catch (error) {
-          answerFailure(res, error);
-          warn(error);
-        }
-        return;
-      case "execute": {
-        const { execution } = admission;
-        const { run, fail } = guardResponse(res, execution);
-        try {
-          await run(() => listener(req, res, execution.idempotency));
-        } catch (error) {
-          fail(error);
-          warn(error);
+    let fail = (error: unknown): void => answerFailure(res, error);
+    try {
+      const admission = await admit(engine, policy, exchange);
+      switch (admission.kind) {
+        case "gone":
+          return;
+        case "answer":
+          return sendAnswer(res, admission.answer);
+        case "bypass":
+          setHeaders(res, admission.headers);
+          return void (await listener(req, res));
+        case "execute": {
+          const { idempotency } = admission.execution;
+          const guard = guardResponse(res, admission.execution);
+          ({ fail } = guard);
+          await guard.run(() => listener(req, res, idempotency));
         }
       }
+    } catch (error) {
+      fail(error);
+      warn(error);
     }
   };
 }

@@ -63,24 +63,6 @@ export function exposedHeaders(present: string, headers: HeaderList): string {
   return [...names, ...new Set(more)].filter((name) => name !== "").join(", ");
 }
 
-const outcomes: ReadonlySet<string> = new Set([
-  "location",
-  "etag",
-  "last-modified",
-  "link",
-  "set-cookie",
-  "transfer-encoding",
-]);
-
-/**
- * Whether a header says what came of a request, rather than what the layers outside add to every
- * response: it must not stay on an answer that leaves instead.
- */
-export function saysOutcome(name: string): boolean {
-  const lower = name.toLowerCase();
-  return outcomes.has(lower) || lower.startsWith("content-");
-}
-
 /**
  * Headers of the layer together with their exposure to scripts of another origin, where a CORS
  * layer has let one in (B-105). `present` reads the response as it is so far.
@@ -102,4 +84,22 @@ export function byName(headers: HeaderList): readonly (readonly [string, string 
     const values = group.map(([, value]) => value);
     return [name, values.length === 1 ? String(values[0]) : values];
   });
+}
+
+const outcomes: ReadonlySet<string> = new Set([
+  "location",
+  "etag",
+  "last-modified",
+  "link",
+  "set-cookie",
+  "transfer-encoding",
+]);
+
+/**
+ * Whether a header says what came of a request, rather than what the layers outside add to every
+ * response: it must not stay on an answer that leaves instead.
+ */
+export function saysOutcome(name: string): boolean {
+  const lower = name.toLowerCase();
+  return outcomes.has(lower) || lower.startsWith("content-");
 }

@@ -163,22 +163,26 @@ describe.each(places)("behind a client that left on %s", (_name, place) => {
       exchange.socket.destroy();
       gate.resolve();
       expect(await exchange.outcome()).toBe("result-omitted");
-      expect([exchange.runs(), pulled]).toEqual([1, 100]);
+      expect(exchange.runs()).toBe(1);
+      expect(pulled).toBeLessThanOrEqual(when === "with it" ? 100 : 99); // nobody takes the rest
     },
   );
 
-  it("what was destroyed with it, too large to be kept, is omitted (B-107)", async () => {
-    const exchange = await open(place, (res, req) => {
-      const endless = new Readable({ read: () => void endless.push(Buffer.alloc(100_000)) });
-      req.socket.once("close", () => endless.destroy());
-      endless.pipe(res);
-    });
-    await using _ = exchange.served;
-    await until(() => exchange.received().length > 2_000_000);
-    exchange.socket.destroy();
-    expect(await exchange.outcome()).toBe("result-omitted");
-    expect(exchange.runs()).toBe(1);
-  });
+  it.each([true, false])(
+    "an endless stream, destroyed with it: %j, is omitted (B-107)",
+    async (isDestroyed) => {
+      const exchange = await open(place, (res, req) => {
+        const endless = new Readable({ read: () => void endless.push(Buffer.alloc(100_000)) });
+        if (isDestroyed) req.socket.once("close", () => endless.destroy());
+        endless.pipe(res);
+      });
+      await using _ = exchange.served;
+      await until(() => exchange.received().length > 2_000_000);
+      exchange.socket.destroy();
+      expect(await exchange.outcome()).toBe("result-omitted");
+      expect(exchange.runs()).toBe(1);
+    },
+  );
 });
 
 describe.each(places)("a client that left on %s", (_name, place) => {
@@ -226,10 +230,10 @@ describe.each(places)("a client that left on %s", (_name, place) => {
   it("is told of to its handler after the end, once (B-76)", async () => {
     const gate = Promise.withResolvers<void>();
     const order: string[] = [];
-    const exchange = await open(place, async (res, req) => {
+    const exchange = await open(place, async (res) => {
       res.on("close", () => order.push("close")).on("finish", () => order.push("finish"));
       await gate.promise;
-      order.push(`${res.destroyed} ${res.closed} ${res.socket?.writable} ${req.socket.destroyed}`);
+      order.push(`${res.destroyed} ${res.closed} ${res.socket?.writable}`);
       res.end("done");
     });
     await using _ = exchange.served;
@@ -237,7 +241,7 @@ describe.each(places)("a client that left on %s", (_name, place) => {
     await until(async () => (await exchange.served.post("k")).status === 409);
     gate.resolve();
     expect(await exchange.outcome()).toBe("done");
-    expect(order).toEqual(["false false true true", "finish", "close"]);
+    expect(order).toEqual(["false false true", "finish", "close"]);
   });
 });
 

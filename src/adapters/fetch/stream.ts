@@ -24,12 +24,8 @@ export interface RecordedStream {
 
 /** Breaks a stream off whose beginning has left already, when another answer must leave instead. */
 export function cutOff(instead: Answer | undefined): void {
-  if (instead !== undefined) throw notCommitted();
-}
-
-/** Why a response that has begun is cut off. */
-export function notCommitted(): Error {
-  return new Error("The transaction of this response was not committed; the response is cut off.");
+  if (instead === undefined) return;
+  throw new Error("The transaction of this response was not committed; the response is cut off.");
 }
 
 /**

@@ -14,9 +14,10 @@ import { recordedStream } from "./stream.ts";
 export interface Recording {
   /** Largest body that is kept, in bytes. */
   readonly limitBytes: number;
-  /** Resolves to another answer where what this one tells of has not happened after all. */
+  /** Resolves to the answer that must leave instead, if there is one. */
   readonly settle: (captured: Captured) => Promise<Answer | undefined>;
-  readonly answer: (instead: Answer) => void;
+  /** Answers through the context. */
+  readonly answer: (answer: Answer) => void;
   /** The body broke off midway (B-111). */
   readonly release: () => Promise<void>;
   /** Whether the client has left. */

@@ -1,11 +1,10 @@
 /** A stream in a Koa context on its way to the client, kept for the record. */
 import { Readable } from "node:stream";
-import { notCommitted } from "../fetch/stream.ts";
 import { createHold } from "../../http/hold.ts";
 import { createKeep } from "../../http/keep.ts";
 import type { Captured } from "../../http/recorded.ts";
 import { isLengthKnown } from "../node/head.ts";
-import { keepFlowing } from "../node/wire/source.ts";
+import { keepFlowing } from "../node/left-behind.ts";
 import type { Recording } from "./record.ts";
 
 /**
@@ -44,8 +43,8 @@ export function recordedStream(
   });
   source.once("end", () => {
     void settle({ ...head, body: keep.body() }).then((instead) => {
+      if (instead !== undefined) sent.destroy(notCommitted());
       if (sent.destroyed) return;
-      if (instead !== undefined) return void sent.destroy(notCommitted());
       if (isHeld) sent.push(hold.rest());
       sent.push(null);
     });
@@ -60,4 +59,9 @@ export function recordedStream(
   });
   source.once("error", () => undefined); // told with "close"
   return sent;
+}
+
+// Its beginning has left already: another answer cannot.
+function notCommitted(): Error {
+  return new Error("The transaction of this response was not committed; the response is cut off.");
 }

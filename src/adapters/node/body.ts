@@ -4,7 +4,7 @@
  */
 import type { IncomingMessage } from "node:http";
 import type { Content } from "../../engine/values/fingerprint.ts";
-import type { FingerprintOptions } from "../../http/policy.ts";
+import type { HttpPolicy } from "../../http/policy.ts";
 import { contentOfBytes } from "../../http/target.ts";
 
 /**
@@ -97,23 +97,30 @@ export interface Parsed {
 
 /**
  * The content of a body that a parser has read, by what it left. Throws `TypeError` when it left
- * nothing, or uploads elsewhere: those could differ unseen between two requests.
+ * nothing, or uploads elsewhere: those could differ unseen between two requests. A parser may allow
+ * more than the route: what it has read is as large as it was announced (B-106).
  */
 export function parsedContent(
   req: IncomingMessage,
   parsed: Parsed,
-  options: FingerprintOptions,
-): Content {
-  const mediaType = req.headers["content-type"] ?? "";
+  { fingerprint, maxRequestBytes }: Pick<HttpPolicy, "fingerprint" | "maxRequestBytes">,
+): Content | "too-large" {
   const length = lengthOf(req);
   if (length === "none") return { kind: "none" };
   if (length === "0") return { kind: "bytes", bytes: new Uint8Array(0) };
-  const { body, rawBody } = parsed;
-  if (rawBody instanceof Uint8Array) return contentOfBytes(rawBody, mediaType, options);
-  if (body === undefined || isFilled(parsed.file) || isFilled(parsed.files)) throw readBefore();
-  if (typeof body === "string") return contentOfBytes(Buffer.from(body), mediaType, options);
-  if (body instanceof Uint8Array) return contentOfBytes(body, mediaType, options);
-  return { kind: "json", value: body };
+  if (Number(length) > maxRequestBytes) return "too-large";
+  const { body, rawBody, file, files } = parsed;
+  const hasRaw = rawBody instanceof Uint8Array;
+  if (!hasRaw && (body === undefined || isFilled(file) || isFilled(files))) throw readBefore();
+  const bytes = hasRaw ? rawBody : bytesIn(body);
+  if (bytes === undefined) return { kind: "json", value: body };
+  if (bytes.length > maxRequestBytes) return "too-large";
+  return contentOfBytes(bytes, req.headers["content-type"] ?? "", fingerprint);
+}
+
+function bytesIn(body: unknown): Uint8Array | undefined {
+  if (typeof body === "string") return Buffer.from(body);
+  return body instanceof Uint8Array ? body : undefined;
 }
 
 function isFilled(uploads: unknown): boolean {

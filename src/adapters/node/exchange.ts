@@ -2,7 +2,6 @@
  * One protected exchange on Node's request and response: what the adapters on Node share.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
-import type { Content } from "../../engine/values/fingerprint.ts";
 import type { Exchange } from "../../http/admit.ts";
 import { bodilessStatuses } from "../../http/answer.ts";
 import type { Answer, HeaderList } from "../../http/answer.ts";
@@ -37,27 +36,13 @@ export function nodeExchange<Req>(
     content: async () => {
       // A body parser has read the stream to its end; without one the bytes are still there.
       const isParsed = parsed !== undefined && req.readableEnded;
-      if (isParsed)
-        return parsedWithin(policy.maxRequestBytes, req, () =>
-          parsedContent(req, parsed, policy.fingerprint),
-        );
+      if (isParsed) return parsedContent(req, parsed, policy);
       const body = await peekBody(req, policy.maxRequestBytes, () => inviteBody(req, res));
       if (body === "too-large" || body === "aborted") return body;
       return contentOfBytes(body, req.headers["content-type"] ?? "", policy.fingerprint);
     },
     signal: policy.waitMs > 0 ? closing(res) : undefined,
   };
-}
-
-// A parser may allow more than the route: what it has read is as large as it was announced (B-106).
-function parsedWithin(
-  limitBytes: number,
-  { headers }: IncomingMessage,
-  read: () => Content,
-): Content | "too-large" {
-  if (Number(headers["content-length"] ?? 0) > limitBytes) return "too-large";
-  const content = read();
-  return content.kind === "bytes" && content.bytes.length > limitBytes ? "too-large" : content;
 }
 
 // Where the server leaves 100 Continue to its handler, nobody would send the body we wait for.

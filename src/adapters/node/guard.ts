@@ -52,6 +52,11 @@ const handling = new AsyncLocalStorage<Handling>();
 // its own must still free the key at once.
 const timeouts: ReadonlySet<number> = new Set([408, 503, 504]);
 
+/** Whether this very moment belongs to the handler of a response. */
+function isInside(res: ServerResponse): boolean {
+  return handling.getStore()?.res === res;
+}
+
 /** Guards a response that has not begun. */
 export function guardResponse(
   res: ServerResponse,
@@ -66,10 +71,8 @@ export function guardResponse(
     return execution.settle(captured);
   }
 
-  function isOutside(): boolean {
-    const isRunning = state === "running" || state === "detached";
-    return isRunning && isAtWork?.() !== false && handling.getStore()?.res !== res;
-  }
+  const isRunning = (): boolean => state === "running" || state === "detached";
+  const isOutside = (): boolean => isRunning() && isAtWork?.() !== false && !isInside(res);
 
   function isForeign(status: number): boolean {
     if (!isOutside()) return false;
@@ -79,7 +82,7 @@ export function guardResponse(
 
   const tap: Tap = {
     limitBytes: execution.maxRecordedBytes,
-    holdHead: execution.isReplaceable,
+    holdsHead: execution.isReplaceable,
     onEnd: settle,
     // A body that broke off midway is no outcome (B-111).
     onCut: () => {
@@ -98,10 +101,11 @@ export function guardResponse(
       state = "detached";
       execution.detach();
       const standIn = standInFor(res, before);
-      const wire = nowhere(standIn, () => {
-        if (state === "over") for (const name of ["finish", "close"]) standIn.emit(name);
-      });
-      cut = tapResponse(standIn, tap, wire);
+      cut = tapResponse(
+        standIn,
+        tap,
+        nowhere(standIn, () => state === "over"),
+      );
       onDetached?.();
     },
   };

@@ -12,13 +12,16 @@ function tooLate(): never {
 const sent: PropertyDescriptor = { configurable: true, get: () => true };
 const refused: PropertyDescriptor = { configurable: true, writable: true, value: tooLate };
 const ignored: PropertyDescriptor = { configurable: true, writable: true, value: () => undefined };
-const sealed: PropertyDescriptorMap = {
+const sealedHead: PropertyDescriptorMap = {
   headersSent: sent,
-  writableEnded: sent,
   setHeader: refused,
   appendHeader: refused,
   removeHeader: refused,
   writeHead: refused,
+};
+const sealed: PropertyDescriptorMap = {
+  ...sealedHead,
+  writableEnded: sent,
   flushHeaders: ignored,
   addTrailers: ignored,
 };
@@ -32,6 +35,43 @@ export function sealResponse(res: ServerResponse): () => void {
     res.statusCode = statusCode;
     res.statusMessage = statusMessage;
   };
+}
+
+export interface HeldHead {
+  /** The body begins or ends: the head leaves, as it was asked for. */
+  readonly letGo: () => void;
+  /** Another answer leaves instead. */
+  readonly drop: () => void;
+}
+
+/** Keeps the head of a response back, though for everybody else it has been sent. */
+export function holdHead(res: ServerResponse): HeldHead {
+  const writeHead = res.writeHead.bind(res) as (...args: unknown[]) => ServerResponse;
+  const flushHeaders = res.flushHeaders.bind(res);
+  let isHeld = true;
+  let asked: readonly unknown[] | undefined;
+  let unmask: (() => void) | undefined;
+  const drop = (): void => {
+    isHeld = false;
+    unmask?.();
+    unmask = undefined;
+  };
+  const letGo = (): void => {
+    drop();
+    if (asked !== undefined && !res.headersSent) writeHead(...asked);
+  };
+  res.writeHead = (status: number, ...args: unknown[]) => {
+    if (!isHeld) return writeHead(status, ...args);
+    asked = [status, ...args];
+    res.statusCode = status;
+    unmask = mask(res, sealedHead);
+    return res;
+  };
+  res.flushHeaders = () => {
+    letGo();
+    flushHeaders();
+  };
+  return { letGo, drop };
 }
 
 /** Gives an object other properties for a while; returns what takes them back. */

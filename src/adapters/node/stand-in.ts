@@ -82,8 +82,14 @@ export function standInFor(res: ServerResponse, before: Beginning): ServerRespon
   return standIn;
 }
 
-/** Where a stand-in's bytes go: nowhere, as fast as they come. `onEnd` is called a tick later. */
-export function nowhere(standIn: ServerResponse, onEnd: () => void): Wire {
+/**
+ * Where a stand-in's bytes go: nowhere, as fast as they come. Its listeners are told of its end
+ * where `isEnd` says that it was one.
+ */
+export function nowhere(standIn: ServerResponse, isEnd: () => boolean): Wire {
+  function tell(): void {
+    if (isEnd()) for (const name of ["finish", "close"]) standIn.emit(name);
+  }
   function take(...args: readonly unknown[]): void {
     if (!standIn.headersSent) standIn.writeHead(standIn.statusCode);
     const done = callbackIn(...args);
@@ -96,7 +102,7 @@ export function nowhere(standIn: ServerResponse, onEnd: () => void): Wire {
     },
     end: (...args) => {
       take(...args);
-      process.nextTick(onEnd);
+      process.nextTick(tell);
     },
     destroy: () => standIn,
     drop: () => standIn,

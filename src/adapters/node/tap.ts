@@ -5,12 +5,14 @@
  */
 import type { ServerResponse } from "node:http";
 import type { Answer } from "../../http/answer.ts";
+import { byName, saysOutcome } from "../../http/headers.ts";
 import type { Captured } from "../../http/recorded.ts";
+import type { Leaving } from "./client.ts";
 import { callbackIn, isChunk, isRefused } from "./chunk.ts";
 import { copyOf } from "./copy.ts";
 import type { Copy } from "./copy.ts";
-import { endWith, keepHead } from "./instead.ts";
-import { sealResponse } from "./seal.ts";
+import { holdHead, sealResponse } from "./seal.ts";
+import type { HeldHead } from "./seal.ts";
 import { wireOf } from "./wire.ts";
 import type { Wire } from "./wire.ts";
 
@@ -19,11 +21,11 @@ export interface Tap {
   readonly limitBytes: number;
   /**
    * Called once, before the end leaves; the response ends when it resolves: as it is, or with
-   * another answer, where its head has not left.
+   * another answer where its head has not left, and with a cut where it has.
    */
   readonly onEnd: (captured: Captured) => Promise<Answer | undefined>;
   /** Keeps the head back until the body begins or ends, so that another answer can leave. */
-  readonly holdHead?: boolean;
+  readonly holdsHead: boolean;
   /** Called once when the response broke off before its end, by the server's own side. */
   readonly onCut: () => void;
   /** Whether an end with this status, now, is not the handler's: it is let through unrecorded. */
@@ -59,45 +61,39 @@ export function tapResponse(res: ServerResponse, tap: Tap, onto?: Wire): Cut {
     return undefined;
   }
 
-  const wire =
-    onto ??
-    wireOf(res, {
-      isKept: () => !copy.isAbandoned(),
-      isOpenEnded: copy.isOpenEnded,
-      onLeft: abandon,
-      // A body that broke off midway is no outcome (B-111).
-      onBroken: (error) => void (error === null ? abandon() : cut()),
-    });
-  const letHeadGo = tap.holdHead === true ? keepHead(res) : () => undefined;
+  const wire = onto ?? wireOf(res, leavingOf(copy, { abandon, cut }));
+  const held = tap.holdsHead ? holdHead(res) : undefined;
   tapHead(res, copy, wire);
+  // What comes late waits for the end: Node complains of it then, or ignores it as it would.
+  function isLate(out: () => unknown): boolean {
+    if (hasLeft) out();
+    else void over?.then(out);
+    return over !== undefined;
+  }
+
   res.write = ((chunk: unknown, encoding?: unknown, callback?: unknown): boolean => {
     const out = (): boolean => wire.write(chunk, encoding, callback);
-    if (hasLeft) return out();
-    if (over !== undefined) {
-      void over.then(out); // Node complains of it then; now its bytes would leave before the end
-      return false;
-    }
-    letHeadGo();
+    if (isLate(out)) return hasLeft;
     const leaving = isChunk(chunk) ? copy.add(chunk, encoding) : undefined;
     wire.headStands();
+    held?.letGo();
     if (leaving === undefined) return out();
     return wire.write(leaving, undefined, callbackIn(encoding, callback));
   }) as typeof res.write;
   res.end = ((chunk?: unknown, encoding?: unknown, callback?: unknown): ServerResponse => {
     const out = (): void => wire.end(chunk, encoding, callback);
-    if (hasLeft || over !== undefined || isRefused(res, chunk)) {
-      if (hasLeft || over === undefined) out(); // Node throws at what it refuses
-      else void over.then(out); // it must not overtake the record; Node ignores it as well
+    if (isLate(out)) return res;
+    if (isRefused(res, chunk)) {
+      out(); // Node throws
       return res;
     }
     const last = copy.end(chunk, encoding);
     const done = callbackIn(chunk, encoding, callback);
     const finish = (instead?: Answer): void => {
-      letHeadGo();
       hasLeft = true; // what is written from here on is the doing of layers outside
-      if (instead !== undefined) endWith(res, wire, instead);
-      else if (last === undefined) out();
-      else wire.end(last, undefined, done);
+      if (instead !== undefined) return endInstead(res, wire, [instead, held]);
+      held?.letGo();
+      return last === undefined ? out() : wire.end(last, undefined, done);
     };
     over = endAs(res, tap, { captured: copy.captured(), finish, wire });
     return res;
@@ -109,6 +105,20 @@ export function tapResponse(res: ServerResponse, tap: Tap, onto?: Wire): Cut {
     return wire.destroy(error);
   };
   return cut;
+}
+
+/** What its client's leaving means to a response. */
+function leavingOf(
+  copy: Copy,
+  { abandon, cut }: { readonly abandon: () => void; readonly cut: Cut },
+): Leaving {
+  return {
+    isKept: () => !copy.isAbandoned(),
+    isOpenEnded: copy.isOpenEnded,
+    onLeft: abandon,
+    // A body that broke off midway is no outcome (B-111).
+    onBroken: (error) => void (error === null ? abandon() : cut()),
+  };
 }
 
 interface Ending {
@@ -130,6 +140,20 @@ function endAs(res: ServerResponse, tap: Tap, { captured, finish, wire }: Ending
     finish(instead);
   });
   return ended.catch((error: unknown) => void wire.destroy(error as Error));
+}
+
+function endInstead(
+  res: ServerResponse,
+  wire: Wire,
+  [{ status, headers, body }, held]: readonly [Answer, HeldHead | undefined],
+): void {
+  held?.drop();
+  if (res.headersSent) return void wire.destroy(); // a cut: what has left is not the outcome
+  for (const name of res.getHeaderNames()) if (saysOutcome(name)) res.removeHeader(name);
+  res.statusCode = status;
+  res.statusMessage = "";
+  for (const [name, value] of byName(headers)) res.setHeader(name, value);
+  wire.end(Buffer.from(body));
 }
 
 // Node itself comes through here too, for the implicit head of a first write.
