@@ -1,10 +1,9 @@
 /** A server killed past its point of no return, and the operator who settles it from a shell. */
-import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { startListening } from "../support/listening-process.ts";
 import { until } from "../support/poll.ts";
 import { startRedis } from "../support/redis-server.ts";
 import type { RedisProcess } from "../support/redis-server.ts";
@@ -28,27 +27,11 @@ afterAll(async () => {
 const script = new URL("../support/committing-server.ts", import.meta.url).pathname;
 
 async function start(store: string, delayMs: number) {
-  const child = spawn(process.execPath, [script, store, String(delayMs)]);
-  const exited = once(child, "exit");
-  let output = "";
-  let complaints = "";
-  child.stdout.on("data", (chunk: Buffer) => (output += chunk.toString()));
-  child.stderr.on("data", (chunk: Buffer) => (complaints += chunk.toString()));
-  const kill = async (): Promise<void> => {
-    child.kill("SIGKILL");
-    await exited;
-  };
+  const { url, output, kill } = await startListening(script, [store, String(delayMs)]);
   running.push(kill);
-  const found = await until(
-    () => {
-      if (child.exitCode !== null) throw new Error(`The server ended: ${complaints}`);
-      return /listening on (\S+)/.exec(output);
-    },
-    { what: "the server to listen", withinMs: 15_000 },
-  );
   const pay = (): Promise<Response> =>
-    fetch(String(found[1]), { method: "POST", headers: { "idempotency-key": "k" }, body: "42" });
-  return { kill, pay, charges: () => output.split("charged").length - 1 };
+    fetch(url, { method: "POST", headers: { "idempotency-key": "k" }, body: "42" });
+  return { kill, pay, charges: () => output().split("charged").length - 1 };
 }
 
 const stores: readonly (readonly [string, () => string])[] = [
