@@ -3,7 +3,7 @@
  * hono adapters share it.
  */
 import type { Answer, HeaderList } from "../../http/answer.ts";
-import { exposedHeaders } from "../../http/headers.ts";
+import { withExposure } from "../../http/headers.ts";
 import { createKeep } from "../../http/keep.ts";
 import { isWorkers } from "./platform.ts";
 
@@ -39,11 +39,8 @@ export function isResponse(value: unknown): value is Response {
 /** Sets headers of the layer on a response of its own, and shows them to scripts (B-105). */
 export function addHeaders(response: Response, more: HeaderList): Response {
   const { headers } = response;
-  for (const [name, value] of more) headers.set(name, value);
-  if (headers.has("access-control-allow-origin")) {
-    const present = headers.get("access-control-expose-headers") ?? "";
-    headers.set("access-control-expose-headers", exposedHeaders(present, more));
-  }
+  const all = withExposure(more, (name) => headers.get(name));
+  for (const [name, value] of all) headers.set(name, value);
   return response;
 }
 

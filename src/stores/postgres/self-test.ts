@@ -2,9 +2,8 @@
  * The start-up proof: the server is fit to keep records, the schema is there, and the client passes
  * commands through whole.
  */
-import { randomUUID } from "node:crypto";
 import { isLatchkeyError, LatchkeyError } from "../../errors.ts";
-import type { Fingerprint, OwnerToken, RecordId } from "../../machine/record.ts";
+import { comesThrough } from "../self-test.ts";
 import type { Connection } from "./client.ts";
 import type { Commands } from "./commands.ts";
 import { answerOf } from "./replies.ts";
@@ -77,44 +76,18 @@ export async function checkSchema(
   throw unsuitable(`The store's schema ${state}. Run store.migrate().`);
 }
 
-/** Runs one record through its life: text, bytes and conditions must come through. */
+/** Rejects with `store-unsuitable` unless text, bytes and conditions come through. */
 export async function checkClient(commands: Commands): Promise<void> {
-  const id = `self-test-${randomUUID()}` as RecordId;
   try {
-    if (await livesWell(commands, id)) return;
+    if (await comesThrough(commands)) return;
   } catch (error) {
     // What came through changed may be no reply at all.
     if (!isLatchkeyError(error) || error.code !== "store-corrupt") throw error;
-  } finally {
-    await commands.forget(id);
   }
   throw unsuitable(
     "The Postgres client failed the self-test: text or bytes came through changed. " +
       "Use a plain client of pg, postgres.js or PGlite, without type parsers for text and bytea.",
   );
-}
-
-async function livesWell(commands: Commands, id: RecordId): Promise<boolean> {
-  const owner = randomUUID() as OwnerToken;
-  const claim = {
-    owner,
-    fingerprint: "self-test" as Fingerprint,
-    operation: "self-test ü",
-    leaseMs: 10_000,
-    retentionMs: 10_000,
-    onAbandoned: "takeover",
-  } as const;
-  const result = Uint8Array.from({ length: 256 }, (_, index) => index);
-  const rival = (): typeof claim => ({ ...claim, owner: randomUUID() as OwnerToken });
-  const granted = await commands.claim(id, claim);
-  const second = await commands.claim(id, rival());
-  const kept = await commands.get(id);
-  const recorded = await commands.complete(id, { owner, result, retentionMs: 10_000 });
-  const replay = await commands.claim(id, rival());
-  const same = replay.kind === "completed" && Buffer.compare(replay.result, result) === 0;
-  const exclusive = granted.kind === "claimed" && second.kind === "in-progress";
-  const whole = kept?.operation === claim.operation && same;
-  return exclusive && recorded.kind === "recorded" && whole;
 }
 
 function unsuitable(message: string): LatchkeyError {
