@@ -22,6 +22,8 @@ export interface Fate {
   readonly key: string;
   /** The bodies of all answers with 200. */
   readonly answers: readonly string[];
+  /** Those among them that were recorded and replayed. */
+  readonly replays: readonly string[];
   /** The code of the last refusal, where no answer came in time: `outcome-unknown` is final. */
   readonly refusal: string | undefined;
   readonly effects: readonly Effect[];
@@ -53,6 +55,7 @@ export async function runFaults(options: FaultOptions): Promise<readonly Fate[]>
     return {
       key,
       answers: mine.flatMap(({ body }) => body ?? []),
+      replays: mine.flatMap(({ body, isReplay }) => (isReplay === true ? (body ?? []) : [])),
       refusal: mine.at(-1)?.refusal,
       effects: effects.filter((effect) => effect.key === key),
     };
@@ -61,6 +64,7 @@ export async function runFaults(options: FaultOptions): Promise<readonly Fate[]>
 
 interface Outcome {
   readonly body?: string;
+  readonly isReplay?: boolean;
   readonly refusal?: string;
 }
 
@@ -80,7 +84,9 @@ async function ask(servers: readonly EffectProcess[], key: string): Promise<Outc
 }
 
 async function read(response: Response): Promise<Outcome> {
-  if (response.status === 200) return { body: await response.text() };
+  if (response.status === 200) {
+    return { body: await response.text(), isReplay: response.headers.has("idempotency-replayed") };
+  }
   if (response.status === 500) return { refusal: "handler" };
   const { code } = (await response.json()) as { readonly code: string };
   return { refusal: code };

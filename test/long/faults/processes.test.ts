@@ -6,7 +6,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { Regime } from "../../support/effect-process.ts";
+import type { Effect, Regime } from "../../support/effect-process.ts";
 import { runFaults } from "../../support/fault-history.ts";
 import type { Fate } from "../../support/fault-history.ts";
 import { startPostgres } from "../../support/postgres-server.ts";
@@ -58,14 +58,26 @@ describe(`servers killed and paused at random, from seed ${seed}`, () => {
   );
 });
 
-function isBroken({ answers, refusal, effects }: Fate, regime: Regime): boolean {
+function isBroken(fate: Fate, regime: Regime): boolean {
+  const { answers, refusal, effects } = fate;
   const isTwice = regime === "takeover" ? hasTwins(effects) : effects.length > 1;
   const isAnswered = answers.length > 0;
-  const differs = new Set(answers).size > 1; // I2: one answer, byte for byte
+  const differs = new Set(answersOf(fate, regime)).size > 1; // I2: one answer, byte for byte
+  const isMadeUp = answers.some((one) => !effects.some((effect) => tells(one, effect)));
   const isHollow = isAnswered && effects.length === 0; // I4: no success without the effect
   const isForgotten = isAnswered && refusal !== undefined; // I3: acknowledged once, answered always
   const isStuck = !isAnswered && (regime === "takeover" || refusal !== "outcome-unknown"); // I5
-  return isTwice || differs || isHollow || isForgotten || isStuck;
+  return isTwice || differs || isMadeUp || isHollow || isForgotten || isStuck;
+}
+
+// Whoever asked an owner that was taken over still gets that owner's own response, which is not
+// recorded (B-83): two owners, two answers. What is recorded is one.
+function answersOf({ answers, replays }: Fate, regime: Regime): readonly string[] {
+  return regime === "takeover" ? replays : answers;
+}
+
+function tells(answer: string, { key, attempt }: Effect): boolean {
+  return answer === `${key} by attempt ${attempt}`;
 }
 
 // I1r: every effect is that of a claim of its own.
