@@ -15,7 +15,7 @@ describe("the Idempotency-Key header", () => {
     ["B-4", "8e03978e-40d5", "8e03978e-40d5"],
     ["B-6", '"a\\"b\\\\c"', 'a"b\\c'],
     ["B-7", '"k";v=1', "k"],
-    ["B-7", '"k"; v="a;, b" ;w', "k"],
+    ["B-7", '"k"; v="a;, b";w', "k"],
     ["B-13", "K", "K"],
     ["B-14", "a:b{c}*", "a:b{c}*"],
   ])("reads %s: %s", (_rule, line, key) => {
@@ -25,6 +25,7 @@ describe("the Idempotency-Key header", () => {
   it.each([
     ["B-6", '"a\\x"'],
     ["B-7", '"k";v="x'],
+    ["B-7", '"k" ;v=1'], // RFC 9651, 4.2.3.2: nothing stands before the semicolon
     ["B-8", '""'],
     ["B-8", "   "],
     ["B-9", "x".repeat(256)],
