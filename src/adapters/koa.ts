@@ -12,15 +12,23 @@ import type { Execution, Idempotency } from "../http/execution.ts";
 import { httpPolicy } from "../http/policy.ts";
 import type { HttpOptions } from "../http/policy.ts";
 import { recordContext } from "./koa/record.ts";
+import { operationOf } from "./koa/route.ts";
 import { nodeExchange, setHeaders } from "./node/exchange.ts";
 import { guardResponse } from "./node/guard.ts";
 
 export type { Idempotency } from "../http/execution.ts";
 
-/** What a handler finds in `ctx.state`: `new Koa<IdempotencyState>()` types it. */
+declare module "koa" {
+  interface DefaultState {
+    /** What a handler can ask of its execution; `undefined` when it runs without a key. */
+    idempotency?: Idempotency | undefined;
+  }
+}
+
+/** What a handler finds in `ctx.state`, for an application with a state type of its own. */
 export interface IdempotencyState {
   /** What a handler can ask of its execution; `undefined` when it runs without a key. */
-  idempotency?: Idempotency;
+  idempotency?: Idempotency | undefined;
 }
 
 /** What this adapter needs of a Koa context. */
@@ -30,6 +38,7 @@ export interface KoaContext {
   readonly method: string;
   readonly path: string;
   readonly originalUrl: string;
+  readonly get: (header: string) => string;
   readonly request: object;
   readonly state: object;
   readonly message: string;
@@ -69,19 +78,6 @@ export function idempotent<Ctx extends KoaContext = KoaContext>(
         await execute(ctx, admission.execution, next);
     }
   };
-}
-
-function operationOf(ctx: KoaContext): string {
-  const { _matchedRoute: route } = ctx as { _matchedRoute?: string | RegExp };
-  const [pathname = ""] = ctx.originalUrl.split("?");
-  const pattern = route === undefined ? pathname : prefixOf(pathname, ctx.path) + String(route);
-  return `${ctx.method} ${pattern}`;
-}
-
-/** What koa-mount took off the path, which the router's pattern does not show (B-59). */
-function prefixOf(pathname: string, path: string): string {
-  if (pathname.endsWith(path)) return pathname.slice(0, pathname.length - path.length);
-  return path === "/" ? pathname : "";
 }
 
 /** Answers through the context, so that the layers outside treat it like any response. */

@@ -24,6 +24,10 @@ const ARROWS: Readonly<Record<string, RegExp>> = {
 /** What a layer may name in its types, beyond that: the suite tells options, and runs no engine. */
 const TYPE_ARROWS: Readonly<Record<string, RegExp>> = { conformance: /^(http|engine)\// };
 
+/** An adapter is a translation; what it truly needs more stands in a folder of its name. */
+const ADAPTER = /^src\/adapters\/[^/]+\.ts$/;
+const ADAPTER_LINES = 120;
+
 const IMPURE =
   /^(Date|performance|process|setTimeout|setInterval|setImmediate|queueMicrotask|crypto)$/;
 const BLOCK = /^(If|For|ForIn|ForOf|While|DoWhile|Switch|Try)Statement$/;
@@ -46,6 +50,8 @@ export function inspect(path: string, text: string): string[] {
   if (!/^[a-z0-9]+(-[a-z0-9]+)*(\.(test|config|d))?\.ts$/.test(posix.basename(path))) {
     found.push("file name is not kebab-case");
   }
+  const lines = text.split("\n").length - 1;
+  if (ADAPTER.test(path) && lines > ADAPTER_LINES) found.push(`an adapter of ${lines} lines`);
   if (path.startsWith("src/")) {
     const { module } = parsed;
     const requests = [
