@@ -12,6 +12,7 @@ import type { Execution, Idempotency } from "../http/execution.ts";
 import { httpPolicy } from "../http/policy.ts";
 import type { HttpOptions } from "../http/policy.ts";
 import { recordContext } from "./koa/record.ts";
+import { detacher, sendDetached } from "./koa/detached.ts";
 import { operationOf } from "./koa/route.ts";
 import { nodeExchange, setHeaders } from "./node/exchange.ts";
 import { guardResponse } from "./node/guard.ts";
@@ -40,6 +41,7 @@ export interface KoaContext {
   readonly originalUrl: string;
   readonly get: (header: string) => string;
   readonly request: object;
+  readonly response: object;
   readonly state: object;
   readonly message: string;
   body: unknown;
@@ -93,24 +95,24 @@ async function execute(
   execution: Execution,
   next: () => Promise<unknown>,
 ): Promise<void> {
-  const { settle, isDetached, run } = guardResponse(ctx.res, execution);
+  let isAtWork = true;
+  const options = { isAtWork: () => isAtWork, onDetached: detacher(ctx) };
+  const guard = guardResponse(ctx.res, execution, options);
+  const { settle, isDetached } = guard;
   try {
-    await run(next);
+    await guard.run(next);
   } catch (error) {
     // Koa has no answer left to give: without this the claim would stay in progress.
     if (isDetached() || ctx.res.headersSent) await execution.release();
     throw error;
+  } finally {
+    isAtWork = false;
   }
   if (ctx.respond === false || ctx.res.headersSent) return;
   const { maxRecordedBytes: limitBytes, release } = execution;
   const isGone = (): boolean => ctx.req.socket.destroyed;
   const instead = (given: Answer): void => answer(ctx, given);
-  const isRecorded = await recordContext(ctx, {
-    limitBytes,
-    settle,
-    release,
-    isGone,
-    answer: instead,
-  });
-  if (!isRecorded && isDetached()) ctx.res.end(ctx.body === null ? "" : ctx.message);
+  const recording = { limitBytes, settle, release, isGone, answer: instead };
+  const isRecorded = await recordContext(ctx, recording);
+  if (!isRecorded && isDetached()) sendDetached(ctx);
 }
