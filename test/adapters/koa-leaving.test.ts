@@ -111,6 +111,25 @@ describe.each(koas)("a client that leaves %s", (_name, framework) => {
     }
   });
 
+  it("amid a stream too large to be kept is never answered by another run (B-107)", async () => {
+    let runs = 0;
+    const handler: Middleware = (ctx) => {
+      runs += 1;
+      const endless = new Readable({ read: () => void endless.push(Buffer.alloc(100_000)) });
+      ctx.body = endless;
+    };
+    const post = await listenKoa(framework, { "/r": [guardKoa(), handler] });
+    const { socket, received } = openRaw(post.port);
+    socket.write(rawRequest({ headers: type, body: "body" }));
+    await until(() => received().length > 2_000_000);
+    socket.resetAndDestroy();
+    await until(async () => {
+      const retry = await post("/r", { body: "body", headers: type });
+      return ((await retry.json()) as { code: string }).code === "result-omitted";
+    });
+    expect(runs).toBe(1);
+  });
+
   it("with the handler still at work keeps its key, however it left (B-76)", async () => {
     const gate = Promise.withResolvers<void>();
     let connection: Socket | undefined;
