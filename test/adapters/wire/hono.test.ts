@@ -1,6 +1,6 @@
 /**
- * Hono's own ways to respond, on its Node server: the first is as without Latchkey, byte for byte on
- * its socket (B-19), and is recorded or released (B-78).
+ * Hono's own ways to respond, on its Node server: the first is as without Latchkey, byte for byte
+ * on its socket (B-19), and is recorded or released (B-78).
  */
 import type { Server } from "node:http";
 import { setImmediate as turn } from "node:timers/promises";
