@@ -32,6 +32,7 @@ test.each([
   ["src/engine/a.ts", `// A.\nimport "express";`, "imports the package express"],
   ["src/adapters/koa.ts", `// A.\nimport "@nestjs/core";`, "imports the package @nestjs/core"],
   ["src/adapters/nest.ts", `// A.\nimport "express";`, "imports the package express"],
+  ["src/adapters/koa.ts", `// A.${"\n".repeat(121)}`, "an adapter of 121 lines"],
   ["src/other/a.ts", `// A.\nimport "./b.ts";`, "no arrow is drawn for other"],
   ["src/machine/a.ts", "// A.\nDate.now();", "machine/ uses Date"],
   ["src/machine/a.ts", "// A.\nMath.random();", "machine/ uses Math.random"],
@@ -57,5 +58,7 @@ test("the rules leave a proper file and a generated one alone", () => {
   expect(inspect("src/engine/a.ts", proper)).toEqual([]);
   const typed = '// A.\nimport type { B } from "../http/b.ts";\n';
   expect(inspect("src/conformance/a.ts", typed)).toEqual([]);
+  expect(inspect("src/adapters/koa.ts", `// A.${"\n".repeat(120)}`)).toEqual([]);
+  expect(inspect("src/adapters/koa/a.ts", `// A.${"\n".repeat(121)}`)).toEqual([]);
   expect(inspect("src/stores/redis/a.generated.ts", "a".repeat(200))).toEqual([]);
 });

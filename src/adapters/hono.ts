@@ -1,32 +1,39 @@
 /**
- * The adapter for Hono 4: a middleware, written against the shape of Hono and not its types. Put it
- * behind authentication; validators and other readers of the body may stand before or behind it.
+ * The adapter for Hono 4: a middleware, written against the shape of Hono and not its types; one of
+ * those it extends. Put it behind authentication; validators and other readers of the body may
+ * stand before or behind it.
  */
+// Its types are extended below; nothing of it is there at run time.
+// oxlint-disable-next-line import/no-empty-named-blocks, unicorn/require-module-specifiers
+import type {} from "hono";
 import type { Engine } from "../engine/engine.ts";
 import { admit } from "../http/admit.ts";
-import type { Answer } from "../http/answer.ts";
 import type { Idempotency } from "../http/execution.ts";
-import { exposedHeaders } from "../http/headers.ts";
 import { httpPolicy } from "../http/policy.ts";
 import type { HttpOptions } from "../http/policy.ts";
-import { bodyOf, initOf, toResponse, withHeaders } from "./fetch/exchange.ts";
-import { isWorkers } from "./fetch/platform.ts";
+import { withHeaders } from "./fetch/exchange.ts";
 import { settleResponse } from "./fetch/settle.ts";
 import { methodOf, waitUntilOf } from "./fetch/wait-until.ts";
-import type { HonoContext } from "./hono/context.ts";
-import { exchangeOf } from "./hono/exchange.ts";
-import { runHandler } from "./hono/handler.ts";
+import { exchangeOf } from "./hono/request.ts";
+import type { HonoRequest } from "./hono/request.ts";
+import { answered, ownResponse, replace } from "./hono/response.ts";
 
-export type { HonoContext } from "./hono/context.ts";
 export type { Idempotency } from "../http/execution.ts";
 
-/**
- * Types `c.get("idempotency")`: `new Hono<{ Variables: IdempotencyVariables }>()`, or for a whole
- * project `declare module "hono" { interface ContextVariableMap extends IdempotencyVariables {} }`.
- */
-export interface IdempotencyVariables {
-  /** What a handler can ask of its execution; `undefined` when it runs without a key. */
-  idempotency?: Idempotency;
+declare module "hono" {
+  interface ContextVariableMap {
+    /** What a handler can ask of its execution; `undefined` when it runs without a key. */
+    idempotency?: Idempotency | undefined;
+  }
+}
+
+/** What this adapter needs of a Hono context. */
+export interface HonoContext {
+  readonly req: HonoRequest;
+  readonly finalized: boolean;
+  res: Response;
+  /** What layers outside have set, such as the user; Hono's own types know more of it. */
+  get(name: string): unknown;
 }
 
 /** Options of a route: the shared ones, and how the platform is told of work that goes on. */
@@ -38,12 +45,10 @@ export interface HonoOptions<C> extends HttpOptions<C> {
   readonly waitUntil?: (work: Promise<unknown>, c: C) => void;
 }
 
-// These are generic or overloaded in Hono's types, and plain at run time.
+// These are generic in Hono's types, or not to be asked for, and plain at run time.
 interface Inside {
-  res: Response | undefined;
   readonly executionCtx: unknown;
   readonly set: (name: string, value: unknown) => void;
-  readonly newResponse: (body: Uint8Array<ArrayBuffer> | null, init: ResponseInit) => Response;
 }
 
 /**
@@ -72,8 +77,8 @@ export function idempotent<C extends HonoContext = HonoContext>(
       case "execute": {
         const { execution } = admission;
         inside(c).set("idempotency", execution.idempotency);
-        const run = () => runHandler(c, next);
-        return replace(c, await settleResponse(execution, c.req.raw, run));
+        const respond = () => ownResponse(c, next);
+        return replace(c, await settleResponse(execution, c.req.raw, respond));
       }
     }
   };
@@ -89,24 +94,4 @@ function executionContextOf(c: HonoContext): unknown {
   } catch {
     return undefined; // Hono's getter throws where the platform has none
   }
-}
-
-// Hono merges the headers of a response that is set over another one; this one has them already.
-function replace(c: HonoContext, response: Response): void {
-  if (c.res === response) return;
-  inside(c).res = undefined;
-  c.res = response;
-}
-
-// Through the context, so that headers set by the layers outside (CORS, request ids) are kept.
-function answered(c: HonoContext, answer: Answer): Response {
-  const made = inside(c).newResponse(bodyOf(answer), initOf(answer));
-  const response = isWorkers ? toResponse({ ...answer, headers: [...made.headers] }) : made;
-  if (response.headers.has("access-control-allow-origin")) {
-    const present = response.headers.get("access-control-expose-headers") ?? "";
-    const exposed = exposedHeaders(present, answer.headers);
-    response.headers.set("access-control-expose-headers", exposed);
-    c.res.headers.set("access-control-expose-headers", exposed);
-  }
-  return response;
 }

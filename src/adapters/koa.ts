@@ -4,6 +4,9 @@
  * is tapped, like on any Node server.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
+// Its types are extended below; nothing of it is there at run time.
+// oxlint-disable-next-line import/no-empty-named-blocks, unicorn/require-module-specifiers
+import type {} from "koa";
 import type { Engine } from "../engine/engine.ts";
 import { admit } from "../http/admit.ts";
 import { bodilessStatuses } from "../http/answer.ts";
@@ -12,15 +15,21 @@ import type { Execution, Idempotency } from "../http/execution.ts";
 import { httpPolicy } from "../http/policy.ts";
 import type { HttpOptions } from "../http/policy.ts";
 import { recordContext } from "./koa/record.ts";
+import { detacher, sendDetached } from "./koa/detached.ts";
+import { operationOf } from "./koa/route.ts";
 import { nodeExchange, setHeaders } from "./node/exchange.ts";
 import { guardResponse } from "./node/guard.ts";
 
 export type { Idempotency } from "../http/execution.ts";
 
-/** What a handler finds in `ctx.state`: `new Koa<IdempotencyState>()` types it. */
+declare module "koa" {
+  interface DefaultState extends IdempotencyState {}
+}
+
+/** What a handler finds in `ctx.state`, for an application with a state type of its own. */
 export interface IdempotencyState {
   /** What a handler can ask of its execution; `undefined` when it runs without a key. */
-  idempotency?: Idempotency;
+  idempotency?: Idempotency | undefined;
 }
 
 /** What this adapter needs of a Koa context. */
@@ -30,7 +39,9 @@ export interface KoaContext {
   readonly method: string;
   readonly path: string;
   readonly originalUrl: string;
+  readonly get: (header: string) => string;
   readonly request: object;
+  readonly response: object;
   readonly state: object;
   readonly message: string;
   body: unknown;
@@ -71,19 +82,6 @@ export function idempotent<Ctx extends KoaContext = KoaContext>(
   };
 }
 
-function operationOf(ctx: KoaContext): string {
-  const { _matchedRoute: route } = ctx as { _matchedRoute?: string | RegExp };
-  const [pathname = ""] = ctx.originalUrl.split("?");
-  const pattern = route === undefined ? pathname : prefixOf(pathname, ctx.path) + String(route);
-  return `${ctx.method} ${pattern}`;
-}
-
-/** What koa-mount took off the path, which the router's pattern does not show (B-59). */
-function prefixOf(pathname: string, path: string): string {
-  if (pathname.endsWith(path)) return pathname.slice(0, pathname.length - path.length);
-  return path === "/" ? pathname : "";
-}
-
 /** Answers through the context, so that the layers outside treat it like any response. */
 function answer(ctx: KoaContext, { status, headers, body }: Answer): void {
   ctx.status = status;
@@ -97,24 +95,24 @@ async function execute(
   execution: Execution,
   next: () => Promise<unknown>,
 ): Promise<void> {
-  const { settle, isDetached, run } = guardResponse(ctx.res, execution);
+  let isAtWork = true;
+  const options = { isAtWork: () => isAtWork, onDetached: detacher(ctx) };
+  const guard = guardResponse(ctx.res, execution, options);
+  const { settle, isDetached } = guard;
   try {
-    await run(next);
+    await guard.run(next);
   } catch (error) {
     // Koa has no answer left to give: without this the claim would stay in progress.
     if (isDetached() || ctx.res.headersSent) await execution.release();
     throw error;
+  } finally {
+    isAtWork = false;
   }
   if (ctx.respond === false || ctx.res.headersSent) return;
   const { maxRecordedBytes: limitBytes, release } = execution;
   const isGone = (): boolean => ctx.req.socket.destroyed;
   const instead = (given: Answer): void => answer(ctx, given);
-  const isRecorded = await recordContext(ctx, {
-    limitBytes,
-    settle,
-    release,
-    isGone,
-    answer: instead,
-  });
-  if (!isRecorded && isDetached()) ctx.res.end(ctx.body === null ? "" : ctx.message);
+  const recording = { limitBytes, settle, release, isGone, answer: instead };
+  const isRecorded = await recordContext(ctx, recording);
+  if (!isRecorded && isDetached()) sendDetached(ctx);
 }

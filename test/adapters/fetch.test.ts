@@ -93,31 +93,36 @@ describe("the fetch adapter", () => {
     expect([(await post()).status, (await post()).status, runs()]).toEqual([204, 204, 3]);
   });
 
-  it("lets the first bytes through early and records before the last (B-25, B-109)", async () => {
-    const gate = Promise.withResolvers<void>();
-    const { post, runs } = setUp(
-      () =>
-        new Response(
-          new ReadableStream({
-            start: async (controller) => {
-              controller.enqueue(Buffer.from("early "));
-              await gate.promise;
-              controller.enqueue(Buffer.from("late"));
-              controller.close();
-            },
-          }),
-        ),
-    );
-    const first = await post();
-    const reader = first.body?.getReader();
-    expect(Buffer.from((await reader?.read())?.value ?? []).toString()).toBe("early");
-    expect((await post()).status).toBe(409);
-    gate.resolve();
-    expect(Buffer.from((await reader?.read())?.value ?? []).toString()).toBe(" lat");
-    expect(Buffer.from((await reader?.read())?.value ?? []).toString()).toBe("e");
-    expect(await (await post()).text()).toBe("early late");
-    expect(runs()).toBe(1);
-  });
+  it.each([
+    ["of any length", {}, ["early ", "late"]],
+    ["of known length", { "content-length": "10" }, ["early", " lat", "e"]],
+  ])(
+    "lets a body %s through early and records it before its end (B-25, B-109)",
+    async (_what, headers, pieces) => {
+      const gate = Promise.withResolvers<void>();
+      const { post, runs } = setUp(() => {
+        const body = new ReadableStream({
+          start: async (controller) => {
+            controller.enqueue(Buffer.from("early "));
+            await gate.promise;
+            controller.enqueue(Buffer.from("late"));
+            controller.close();
+          },
+        });
+        return new Response(body, { headers });
+      });
+      const first = await post();
+      const reader = first.body?.getReader();
+      const read = async () => Buffer.from((await reader?.read())?.value ?? []).toString();
+      expect(await read()).toBe(pieces[0]);
+      expect((await post()).status).toBe(409);
+      gate.resolve();
+      for (const piece of pieces.slice(1)) expect(await read()).toBe(piece);
+      expect(await (await post()).text()).toBe("early late");
+      expect((await reader?.read())?.done).toBe(true);
+      expect(runs()).toBe(1);
+    },
+  );
 
   it("passes a body that is too large on, however it is cut (B-107, B-108)", async () => {
     const sizes = [1_048_576, 1, 1, 500_000, 1, 0, 1];

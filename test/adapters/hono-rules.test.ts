@@ -9,13 +9,12 @@ import { describe, expect, it } from "vitest";
 import { idempotent } from "../../src/adapters/hono.ts";
 import { memoryStore } from "../../src/stores/memory.ts";
 import { guardHono, listenHono, openEngine } from "../support/hono-server.ts";
-import type { Env } from "../support/hono-server.ts";
 import { until } from "../support/poll.ts";
 
 describe("keys on Hono", () => {
   it("may be missing, unless they are required (B-1, B-2)", async () => {
     let runs = 0;
-    const app = new Hono<Env>();
+    const app = new Hono();
     app.post("/free", guardHono(), (c) => c.text(String((runs += 1))));
     app.post("/required", guardHono({ required: true }), (c) => c.text(String((runs += 1))));
     const post = await listenHono(app);
@@ -36,7 +35,7 @@ describe("keys on Hono", () => {
   it("are the same quoted and bare, and belong to a scope (B-4, B-27, B-100, B-101)", async () => {
     let runs = 0;
     const scoped = idempotent(openEngine(), { scope: (c) => c.req.raw.headers.get("x-user") });
-    const app = new Hono<Env>().post("/r", scoped, (c) => c.text(String((runs += 1))));
+    const app = new Hono().post("/r", scoped, (c) => c.text(String((runs += 1))));
     const post = await listenHono(app);
     const as = (user: string, key = "k") =>
       post("/r", { headers: { "x-user": user, "idempotency-key": key } });
@@ -55,7 +54,7 @@ describe("keys on Hono", () => {
   it("run unprotected on an open route while the store is down (B-94)", async () => {
     const claim = () => Promise.reject(new Error("down"));
     const engine = openEngine({ store: { ...memoryStore(), claim }, storeTimeout: "50ms" });
-    const app = new Hono<Env>();
+    const app = new Hono();
     app.post("/open", idempotent(engine, { scope: "public", onStoreError: "open" }), (c) =>
       c.text("done"),
     );
@@ -76,7 +75,7 @@ describe("conflicts on Hono", () => {
     let runs = 0;
     let refused = 0;
     const gate = Promise.withResolvers<void>();
-    const app = new Hono<Env>().post("/r", guardHono(), async (c) => {
+    const app = new Hono().post("/r", guardHono(), async (c) => {
       runs += 1;
       await gate.promise;
       return c.text(`run ${runs}`);
@@ -102,7 +101,7 @@ describe("conflicts on Hono", () => {
     const gate = Promise.withResolvers<void>();
     const engine = openEngine({ onEvent: (event) => void events.push(event.kind) });
     const waiting = idempotent(engine, { scope: "public", onConflict: { wait: "10s" } });
-    const app = new Hono<Env>().post("/r", waiting, async (c) => {
+    const app = new Hono().post("/r", waiting, async (c) => {
       runs += 1;
       await gate.promise;
       return c.text("done");
@@ -120,7 +119,7 @@ describe("conflicts on Hono", () => {
 
   it("last while a handler works on behind a timeout (B-79)", async () => {
     const gate = Promise.withResolvers<void>();
-    const app = new Hono<Env>().post("/r", timeout(30), guardHono(), async (c) => {
+    const app = new Hono().post("/r", timeout(30), guardHono(), async (c) => {
       await gate.promise;
       return c.text("done", 201);
     });
@@ -138,7 +137,7 @@ describe("conflicts on Hono", () => {
 
 describe("layers outside on Hono", () => {
   it("keep their headers on a replay, and cookies stay out of it (B-29, B-31)", async () => {
-    const app = new Hono<Env>();
+    const app = new Hono();
     app.use(cors({ origin: ["https://a", "https://b"], exposeHeaders: ["X-Own"] }));
     app.use(async (c, next) => {
       c.header("x-request-id", c.req.header("x-request-id"));
@@ -161,7 +160,7 @@ describe("layers outside on Hono", () => {
   });
 
   it("compress what is recorded as it was (B-32)", async () => {
-    const app = new Hono<Env>().use(compress());
+    const app = new Hono().use(compress());
     app.post("/r", guardHono(), (c) => c.text("text ".repeat(1000)));
     const post = await listenHono(app);
     const first = await post("/r", { headers: { "accept-encoding": "gzip" } });
@@ -176,7 +175,7 @@ describe("streams on Hono", () => {
   it("are recorded though their client goes away (B-76, B-109)", async () => {
     let runs = 0;
     const gate = Promise.withResolvers<void>();
-    const app = new Hono<Env>().post("/r", guardHono(), (c) => {
+    const app = new Hono().post("/r", guardHono(), (c) => {
       runs += 1;
       return stream(c, async (out) => {
         await out.write("one ");
@@ -202,7 +201,7 @@ describe("streams on Hono", () => {
   it("of events pass at once and are omitted, as is what is too large (B-107, B-110)", async () => {
     let runs = 0;
     const gate = Promise.withResolvers<void>();
-    const app = new Hono<Env>();
+    const app = new Hono();
     app.post("/events", guardHono(), (c) =>
       streamSSE(c, async (events) => {
         await events.writeSSE({ data: "1" });
@@ -230,7 +229,7 @@ describe("streams on Hono", () => {
 describe("handlers on Hono", () => {
   it("find their claim in the context, and overrule by it (B-21, B-33, B-34, B-74)", async () => {
     let runs = 0;
-    const app = new Hono<Env>().post("/r", guardHono(), (c) => {
+    const app = new Hono().post("/r", guardHono(), (c) => {
       runs += 1;
       const idempotency = c.get("idempotency");
       if (runs === 1) idempotency?.skip();

@@ -7,7 +7,6 @@ import { validator } from "hono/validator";
 import { describe, expect, it } from "vitest";
 import { idempotent } from "../../src/adapters/hono.ts";
 import { guardHono, listenHono, openEngine } from "../support/hono-server.ts";
-import type { Env } from "../support/hono-server.ts";
 
 const pause = () => new Promise((resolve) => setTimeout(resolve, 5));
 
@@ -19,7 +18,7 @@ const streamOf = (text: string) =>
     },
   });
 
-type Handler = (c: Context<Env>) => Response | Promise<Response>;
+type Handler = (c: Context) => Response | Promise<Response>;
 const endings: Readonly<Record<string, Handler>> = {
   text: (c) => c.text("text"),
   "json(0)": (c) => c.json(0),
@@ -73,7 +72,7 @@ describe("ways to respond on Hono", () => {
         runs += 1;
         return ending(c);
       };
-      const app = new Hono<Env>().post("/plain", handler).post("/guarded", guardHono(), handler);
+      const app = new Hono().post("/plain", handler).post("/guarded", guardHono(), handler);
       const post = await listenHono(app);
       const seen = [await shownBy(await post("/plain")), await shownBy(await post("/guarded"))];
       if (otherFraming.has(name)) for (const shown of seen) withoutFraming(shown);
@@ -106,7 +105,7 @@ function withoutFraming(shown: Shown): void {
 describe("errors on Hono", () => {
   it("reach app.onError, whose status decides (B-68, B-69, B-71, B-72)", async () => {
     let runs = 0;
-    const app = new Hono<Env>();
+    const app = new Hono();
     app.onError((error, c) => c.text(error.message, Number(error.message) as 500));
     app.post("/r", guardHono(), () => {
       runs += 1;
@@ -121,14 +120,12 @@ describe("errors on Hono", () => {
 
   it("of a sub-app reach its own handler (B-68)", async () => {
     let runs = 0;
-    const sub = new Hono<Env>().onError((error, c) =>
-      c.text(error.message, runs === 1 ? 500 : 402),
-    );
+    const sub = new Hono().onError((error, c) => c.text(error.message, runs === 1 ? 500 : 402));
     sub.post("/r", guardHono(), () => {
       runs += 1;
       throw new Error(`failed ${runs}`);
     });
-    const post = await listenHono(new Hono<Env>().route("/sub", sub));
+    const post = await listenHono(new Hono().route("/sub", sub));
     const bodies: string[] = [];
     for (let index = 0; index < 3; index += 1) bodies.push(await (await post("/sub/r")).text());
     expect(bodies).toEqual(["failed 1", "failed 2", "failed 2"]);
@@ -136,7 +133,7 @@ describe("errors on Hono", () => {
 
   it("of a body that breaks off leave the key free (B-111)", async () => {
     let runs = 0;
-    const app = new Hono<Env>().post("/r", guardHono(), () => {
+    const app = new Hono().post("/r", guardHono(), () => {
       runs += 1;
       const broken = new ReadableStream({
         pull: (to) => (runs === 1 ? to.error(new Error("cut")) : to.close()),
@@ -163,7 +160,7 @@ describe("requests on Hono", () => {
       parseBody: async (c) => c.json({ a: 1, parsed: await c.req.parseBody() }),
       none: (c) => c.json({ a: 1 }),
     };
-    const app = new Hono<Env>();
+    const app = new Hono();
     for (const [name, handler] of Object.entries(read)) app.post(`/${name}`, guardHono(), handler);
     const post = await listenHono(app);
     for (const name of Object.keys(read)) {
@@ -176,7 +173,7 @@ describe("requests on Hono", () => {
   });
 
   it("with forms and files reach the handler whole (B-22)", async () => {
-    const app = new Hono<Env>().post("/r", guardHono(), async (c) => {
+    const app = new Hono().post("/r", guardHono(), async (c) => {
       const { name, file } = await c.req.parseBody();
       return c.text(`${name as string} ${await (file as File).text()}`);
     });
@@ -194,7 +191,7 @@ describe("requests on Hono", () => {
       arrayBuffer: (c) => c.req.arrayBuffer(),
       blob: (c) => c.req.blob(),
     };
-    const app = new Hono<Env>();
+    const app = new Hono();
     for (const [name, reader] of Object.entries(readers)) {
       const before = async (c: Context, next: () => Promise<void>) => {
         await reader(c);
@@ -216,7 +213,7 @@ describe("requests on Hono", () => {
 
   it("are refused loudly when their body was read past Hono (B-55)", async () => {
     const messages: string[] = [];
-    const app = new Hono<Env>();
+    const app = new Hono();
     app.onError((error, c) => {
       messages.push(error.message);
       return c.text("no", 500);
@@ -233,7 +230,7 @@ describe("requests on Hono", () => {
   });
 
   it("without a body, with an empty one and with {} differ (B-65)", async () => {
-    const app = new Hono<Env>().post("/r", guardHono(), (c) => c.text("done"));
+    const app = new Hono().post("/r", guardHono(), (c) => c.text("done"));
     const post = await listenHono(app);
     expect((await post("/r", { headers: json, body: "{}" })).status).toBe(200);
     expect((await post("/r", { headers: json })).status).toBe(422);
@@ -244,9 +241,9 @@ describe("requests on Hono", () => {
     const engine = openEngine();
     let runs = 0;
     const count: Handler = (c) => c.text(`${c.req.param("id")} ${(runs += 1)}`);
-    const app = new Hono<Env>().basePath("/v1");
+    const app = new Hono().basePath("/v1");
     for (const mount of ["/orders", "/refunds"]) {
-      const sub = new Hono<Env>();
+      const sub = new Hono();
       sub.use("*", idempotent(engine, { scope: "public" }));
       sub.post("/:id/capture", count).post("/:id/cancel", count);
       app.route(mount, sub);

@@ -258,6 +258,26 @@ describe.each(places)("a server that cuts the connection on %s", (_name, place) 
     expect(await exchange.outcome()).toBe("second");
   });
 
+  it("from outside, for a body that broke off, leaves the key free (B-111)", async () => {
+    const begun = Promise.withResolvers<[ServerResponse, Readable]>();
+    let runs = 0;
+    const exchange = await open(place, (res) => {
+      runs += 1;
+      if (runs > 1) return res.end("second");
+      const source = new Readable({ read: () => undefined });
+      source.once("error", () => undefined).push("half");
+      source.pipe(res);
+      begun.resolve([res, source]);
+      return undefined;
+    });
+    await using _ = exchange.served;
+    const [res, source] = await begun.promise;
+    source.destroy(new Error("cut"));
+    await until(() => source.closed);
+    res.destroy();
+    expect(await exchange.outcome()).toBe("second");
+  });
+
   const none = (): void => undefined;
   it.each<[string, (res: ServerResponse) => unknown, (res: ServerResponse) => unknown]>([
     ["the response", none, (res) => res.destroy()],

@@ -6,15 +6,12 @@ import { createAdaptorServer } from "@hono/node-server";
 import type { Hono, MiddlewareHandler } from "hono";
 import { afterEach } from "vitest";
 import { idempotent } from "../../src/adapters/hono.ts";
-import type { HonoContext, IdempotencyVariables } from "../../src/adapters/hono.ts";
+import type { HonoContext } from "../../src/adapters/hono.ts";
 import { createEngine } from "../../src/engine/engine.ts";
 import type { Engine, EngineOptions } from "../../src/engine/engine.ts";
 import type { HttpOptions } from "../../src/http/policy.ts";
 import { memoryStore } from "../../src/stores/memory.ts";
 
-export interface Env {
-  Variables: IdempotencyVariables;
-}
 type Init = Omit<RequestInit, "headers"> & {
   readonly headers?: Readonly<Record<string, string | undefined>>;
 };
@@ -25,7 +22,7 @@ afterEach(async () => {
 });
 
 /** Serves an app; every request carries the key `k`, unless it names another or `undefined`. */
-export async function listenHono(app: Hono<Env>) {
+export async function listenHono(app: Hono) {
   const server = createAdaptorServer({ fetch: app.fetch }) as Server;
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
@@ -42,6 +39,5 @@ export async function listenHono(app: Hono<Env>) {
 export const openEngine = (options: Partial<EngineOptions> = {}): Engine =>
   createEngine({ store: memoryStore(), ...options });
 
-export const guardHono = (
-  options: Partial<HttpOptions<HonoContext>> = {},
-): MiddlewareHandler<Env> => idempotent(openEngine(), { scope: "public", ...options });
+export const guardHono = (options: Partial<HttpOptions<HonoContext>> = {}): MiddlewareHandler =>
+  idempotent(openEngine(), { scope: "public", ...options });

@@ -40,13 +40,14 @@ export async function listenKoa(
   await once(server, "listening");
   closers.push(() => server.close() && server.closeAllConnections());
   const { port } = server.address() as AddressInfo;
-  return (path: string, init: RequestInit = {}) =>
+  const post = (path: string, init: RequestInit = {}): Promise<Response> =>
     fetch(`http://127.0.0.1:${port}${path}`, {
       method: "POST",
       redirect: "manual",
       ...init,
       headers: { "idempotency-key": "k", ...init.headers },
     });
+  return Object.assign(post, { port });
 }
 
 export const openEngine = (): Engine => createEngine({ store: memoryStore() });

@@ -24,6 +24,13 @@ const ARROWS: Readonly<Record<string, RegExp>> = {
 /** What a layer may name in its types, beyond that: the suite tells options, and runs no engine. */
 const TYPE_ARROWS: Readonly<Record<string, RegExp>> = { conformance: /^(http|engine)\// };
 
+/** An adapter is a translation; what it truly needs more stands in a folder of its name. */
+const ADAPTER = /^src\/adapters\/[^/]+\.ts$/;
+const ADAPTER_LINES = 120;
+
+/** Frameworks whose types their adapters extend. */
+const EXTENDED = new Set(["fastify", "hono", "koa"]);
+
 const IMPURE =
   /^(Date|performance|process|setTimeout|setInterval|setImmediate|queueMicrotask|crypto)$/;
 const BLOCK = /^(If|For|ForIn|ForOf|While|DoWhile|Switch|Try)Statement$/;
@@ -46,6 +53,8 @@ export function inspect(path: string, text: string): string[] {
   if (!/^[a-z0-9]+(-[a-z0-9]+)*(\.(test|config|d))?\.ts$/.test(posix.basename(path))) {
     found.push("file name is not kebab-case");
   }
+  const lines = text.split("\n").length - 1;
+  if (ADAPTER.test(path) && lines > ADAPTER_LINES) found.push(`an adapter of ${lines} lines`);
   if (path.startsWith("src/")) {
     const { module } = parsed;
     const requests = [
@@ -100,7 +109,7 @@ function inspectImport(file: string, request: string, isType = false): string[] 
   const layer = file.split("/")[0] ?? "";
   if (!request.startsWith(".")) {
     if (layer === "machine") return [`machine/ imports ${request}`];
-    const isExtended = file === "adapters/fastify.ts" && request === "fastify";
+    const isExtended = EXTENDED.has(request) && file === `adapters/${request}.ts`;
     const isOwn = request.startsWith("node:") || layer === "cli";
     const allowed = isOwn || isExtended || isNest(file, request);
     return allowed ? [] : [`imports the package ${request}`];

@@ -1,7 +1,7 @@
 /**
  * How a protected exchange ends on the Web's types: whatever the handler returns or throws, the
  * claim is completed or released, and the client gets the response it would have got without the
- * layer, its last byte held until the record is written.
+ * layer, its end held until the record is written.
  */
 import type { Answer, HeaderList } from "../../http/answer.ts";
 import type { Execution } from "../../http/execution.ts";
@@ -96,7 +96,8 @@ async function settleBody(
   }
   const keep = createKeep(maxRecordedBytes);
   const onError = () => execution.release();
-  return sent(recordedStream(source, { keep, onEnd, onError }));
+  const isLengthKnown = response.headers.has("content-length");
+  return sent(recordedStream(source, { keep, isLengthKnown, onEnd, onError }));
 }
 
 function isEventStream({ headers }: Response): boolean {

@@ -1,5 +1,5 @@
 /**
- * A response body on its way to the client: kept for the record, its last byte held until that is
+ * A response body on its way to the client: kept for the record, its end held until that is
  * written.
  */
 import type { Answer } from "../../http/answer.ts";
@@ -16,7 +16,9 @@ export interface Source {
 
 export interface RecordedStream {
   readonly keep: Keep;
-  /** Called once with the whole body (`undefined` when it was too large), before the last byte. */
+  /** The client can tell the end by its length: then the last byte is held, too. */
+  readonly isLengthKnown: boolean;
+  /** Called once with the whole body (`undefined` when it was too large), before its end. */
   readonly onEnd: (body: Uint8Array | undefined) => Promise<unknown>;
   /** The body broke off: nothing whole can be recorded (B-111). */
   readonly onError: () => Promise<unknown>;
@@ -81,14 +83,14 @@ export function isMadeOfBytes(body: ReadableStream<Uint8Array> | null): boolean 
  */
 export function recordedStream(
   { read, cancel }: Source,
-  { keep, onEnd, onError }: RecordedStream,
+  { keep, isLengthKnown, onEnd, onError }: RecordedStream,
 ): ReadableStream<Uint8Array> {
   const hold = createHold();
   let cancelled = false;
 
   /** Whether anything was passed: a pull that enqueues nothing is not repeated by the stream. */
   function pass(sink: Sink, value: Uint8Array): boolean {
-    const out = hold.next(value);
+    const out = isLengthKnown ? hold.next(value) : value;
     if (out.length > 0 && !cancelled) sink.enqueue(out);
     return out.length > 0 || cancelled;
   }

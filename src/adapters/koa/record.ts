@@ -27,6 +27,7 @@ export interface Recording {
 /** The part of a Koa context that a response is in. */
 export interface Left {
   readonly res: ServerResponse;
+  readonly response: object;
   body: unknown;
   status: number;
 }
@@ -72,13 +73,7 @@ function wholeBody(body: unknown): Buffer | undefined {
   }
 }
 
-// Koa forgets the length of a body that is replaced, and guesses its type.
-function replaceStream(ctx: Left, stream: Readable): void {
-  const names = ["content-type", "content-length"];
-  const headers = names.map((name) => [name, ctx.res.getHeader(name)] as const);
-  ctx.body = stream;
-  for (const [name, value] of headers) {
-    if (value === undefined) ctx.res.removeHeader(name);
-    else ctx.res.setHeader(name, value);
-  }
+// Set as a body, it would lose its length and perhaps get another type (Koa 2 and 3 keep it here).
+function replaceStream({ response }: Left, stream: Readable): void {
+  Reflect.set(response, "_body", stream);
 }

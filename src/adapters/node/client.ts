@@ -30,8 +30,6 @@ export interface Client {
   readonly giveUp: () => void;
   /** The callback to write with, instead of one that waits for the client. */
   readonly receipt: (done: Callback | undefined) => Callback | undefined;
-  /** Whether what was piped into the response is gone before its end. */
-  readonly isBroken: () => boolean;
   /** The head stands: by it the response may be over, if its client has left. */
   readonly headStands: () => void;
 }
@@ -96,7 +94,6 @@ export function clientOf(res: ServerResponse, leaving: Leaving): Client {
     },
     giveUp,
     receipt: waiting.for,
-    isBroken: source.isBroken,
     headStands: () => {
       const isLeft = reveal !== undefined && !isOver && leaving.isOpenEnded();
       if (isLeft) process.nextTick(() => isOver || leaveOpenEnded());

@@ -73,9 +73,7 @@ export interface Source {
   readonly watch: (piped: Readable) => void;
   /** Whether there is one that has not ended. */
   readonly isFlowing: () => boolean;
-  /** Whether the source is gone before its end. */
-  readonly isBroken: () => boolean;
-  /** Tells of it if it is. */
+  /** Tells of a source that is gone already. */
   readonly check: () => void;
 }
 
@@ -88,9 +86,8 @@ export function createSource(
   onBroken: (error: Error | null) => void,
 ): Source {
   let source: Readable | undefined;
-  const isBroken = (): boolean => source?.destroyed === true && !source.readableEnded;
   function check(): void {
-    if (isBroken()) onBroken(source?.errored ?? null);
+    if (source?.destroyed === true && !source.readableEnded) onBroken(source.errored);
   }
   return {
     watch: (piped) => {
@@ -99,7 +96,6 @@ export function createSource(
       piped.once("close", check);
     },
     isFlowing: () => source?.readableEnded === false,
-    isBroken,
     check,
   };
 }

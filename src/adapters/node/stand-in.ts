@@ -106,7 +106,6 @@ export function nowhere(standIn: ServerResponse, isEnd: () => boolean): Wire {
     },
     destroy: () => standIn,
     drop: () => standIn,
-    isBroken: () => false,
     headStands: () => undefined,
   };
 }

@@ -99,8 +99,7 @@ export function tapResponse(res: ServerResponse, tap: Tap, onto?: Wire): Cut {
     return res;
   }) as typeof res.end;
   res.destroy = (error) => {
-    const isOpen = over === undefined && !wire.isBroken();
-    if (isOpen && tap.isForeignCut?.(error) === true) return wire.drop();
+    if (over === undefined && tap.isForeignCut?.(error) === true) return wire.drop();
     void cut();
     return wire.destroy(error);
   };

@@ -14,8 +14,6 @@ export interface Wire {
   readonly destroy: (error?: Error) => ServerResponse;
   /** Lets the client go, and nothing else change. */
   readonly drop: () => ServerResponse;
-  /** Whether what was piped into the response is gone before its end. */
-  readonly isBroken: () => boolean;
   /** The head stands: by it the response may be over, if its client has left. */
   readonly headStands: () => void;
 }
@@ -48,7 +46,6 @@ export function wireOf(res: ServerResponse, leaving: Leaving): Wire {
       return own.destroy(error);
     },
     drop: () => own.destroy(),
-    isBroken: client.isBroken,
     headStands: client.headStands,
   };
 }

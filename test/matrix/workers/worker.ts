@@ -5,7 +5,6 @@ import { createEngine } from "latchkey";
 import type { Store } from "latchkey";
 import { idempotent } from "latchkey/fetch";
 import { idempotent as protect } from "latchkey/hono";
-import type { IdempotencyVariables } from "latchkey/hono";
 import { memoryStore } from "latchkey/memory";
 import { createBattery } from "../support/battery.ts";
 
@@ -52,7 +51,7 @@ const late = idempotent(
   { scope: "public" },
 );
 
-const app = new Hono<{ Variables: IdempotencyVariables }>();
+const app = new Hono();
 app.post("/hono", protect(engine, { scope: "public" }), (c) =>
   c.text(`run ${c.get("idempotency")?.attempt}`),
 );

@@ -51,7 +51,7 @@ async function answer(route: TestRoute, ctx: Context): Promise<void> {
     ctx.body = asked;
     return;
   }
-  const { idempotency } = ctx.state as IdempotencyState;
+  const { idempotency } = ctx.state;
   const instruction = lineOf(ctx.req, "x-verify");
   const play = await route.perform({ instruction, body: () => buffer(ctx.req), idempotency });
   ctx.status = play.status;

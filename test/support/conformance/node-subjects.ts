@@ -7,7 +7,6 @@ import express from "express";
 import type { Express, NextFunction, Request, Response } from "express";
 import express4 from "express4";
 import { idempotent as guardExpress } from "../../../src/adapters/express.ts";
-import type { ExpressRequest } from "../../../src/adapters/express.ts";
 import { idempotent } from "../../../src/adapters/node.ts";
 import type { Listener } from "../../../src/adapters/node.ts";
 import type { HttpSubject, Play, TestRoute } from "../../../src/conformance/suites.ts";
@@ -114,7 +113,7 @@ const expressWays: Readonly<
 async function answerExpress(route: TestRoute, req: Request, res: Response): Promise<Play | void> {
   const asked = route.inquire(req.originalUrl);
   if (asked !== undefined) return void res.type("json").send(asked);
-  const { idempotency } = req as ExpressRequest;
+  const { idempotency } = req;
   const play = await performOn(route, req, idempotency);
   if (play.via !== undefined) return play;
   if (play.hints !== undefined) res.writeEarlyHints({ link: play.hints });

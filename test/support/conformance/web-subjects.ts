@@ -9,17 +9,13 @@ import { HTTPException } from "hono/http-exception";
 import { stream } from "hono/streaming";
 import { idempotencyOf, idempotent } from "../../../src/adapters/fetch.ts";
 import { idempotent as guardHono } from "../../../src/adapters/hono.ts";
-import type { IdempotencyVariables } from "../../../src/adapters/hono.ts";
 import type { HttpSubject, Play, TestRoute } from "../../../src/conformance/suites.ts";
 import type { Idempotency } from "../../../src/http/execution.ts";
 import { adapterSubject, outerLayer } from "./adapter-subject.ts";
 import type { Mount } from "./adapter-subject.ts";
 import { parts } from "./fastify-subject.ts";
 
-interface Env {
-  Variables: IdempotencyVariables;
-}
-type Ways = Readonly<Record<string, (play: Play, c: Context<Env>) => Response | Promise<Response>>>;
+type Ways = Readonly<Record<string, (play: Play, c: Context) => Response | Promise<Response>>>;
 
 const bytesOf = (body: Uint8Array): Uint8Array<ArrayBuffer> => Uint8Array.from(body);
 const initOf = ({ status, headers }: Play): ResponseInit => ({
@@ -72,7 +68,7 @@ const honoWays: Ways = {
   },
 };
 
-const outerHono: MiddlewareHandler<Env> = async (c, next) => {
+const outerHono: MiddlewareHandler = async (c, next) => {
   const header = (name: string): string | undefined => c.req.header(name);
   const { status, headers, timeoutMs } = outerLayer(c.req.method, header);
   // As Hono's own CORS middleware does it: what a handler returns takes these over.
@@ -87,12 +83,12 @@ const outerHono: MiddlewareHandler<Env> = async (c, next) => {
 };
 
 const mountHono: Mount = (engine, options, route) => {
-  const app = new Hono<Env>();
+  const app = new Hono();
   app.onError((error, c) =>
     error instanceof HTTPException ? error.getResponse() : c.text("Internal Server Error", 500),
   );
   const scope = (c: Context): string | undefined => c.req.header("x-user");
-  const guard = guardHono(engine, { scope, ...options } as never) as MiddlewareHandler<Env>;
+  const guard = guardHono(engine, { scope, ...options } as never) as MiddlewareHandler;
   app.use(outerHono);
   for (const path of ["/r", "/r/:part"]) {
     app.all(path, guard, async (c) => {

@@ -1,17 +1,25 @@
-/**
- * A Hono request as `admit` sees it: its route's pattern, and its body from the request or from
- * what Hono has kept of it.
- */
+/** A Hono request as `admit` sees it: its route, and its body, read before or not. */
 import type { Content } from "../../engine/values/fingerprint.ts";
 import type { Exchange } from "../../http/admit.ts";
 import { keyFor, scopeFor } from "../../http/policy.ts";
 import type { HttpOptions, HttpPolicy } from "../../http/policy.ts";
 import { contentOfBytes } from "../../http/target.ts";
 import { peekBody } from "../fetch/exchange.ts";
-import type { HonoContext } from "./context.ts";
 
-/** The exchange of a request on Hono, for `admit`. */
-export function exchangeOf<C extends HonoContext>(
+/** What the layer needs of a Hono request. */
+export interface HonoRequest {
+  readonly raw: Request;
+  readonly method: string;
+  readonly url: string;
+  readonly routeIndex: number;
+  readonly matchedRoutes: readonly { readonly method: string; readonly path: string }[];
+  readonly bodyCache: object;
+  arrayBuffer(): Promise<ArrayBuffer>;
+  header(name: string): string | undefined;
+}
+
+/** The exchange of a request in a Hono context. */
+export function exchangeOf<C extends { readonly req: HonoRequest }>(
   c: C,
   options: HttpOptions<C>,
   policy: HttpPolicy,
@@ -21,43 +29,41 @@ export function exchangeOf<C extends HonoContext>(
   return {
     method,
     target: pathname + search,
-    operation: options.operation ?? `${method} ${patternOf(c) ?? pathname}`,
+    operation: options.operation ?? `${method} ${patternOf(c.req) ?? pathname}`,
     // Headers joins several lines with a comma, which no key contains unquoted.
     header: (name) => [raw.headers.get(name)].filter((line) => line !== null),
     scope: () => scopeFor(options, c),
     key: keyFor(options, c),
     signal: policy.waitMs > 0 ? raw.signal : undefined,
-    content: () => contentOf(c, policy),
+    content: () => contentOf(c.req, policy),
   };
 }
 
 /** The pattern of the handler that will run, also where this middleware stands before many. */
-function patternOf({ req }: HonoContext): string | undefined {
-  const routes = req.matchedRoutes.slice(req.routeIndex);
+function patternOf({ method, matchedRoutes, routeIndex }: HonoRequest): string | undefined {
+  const routes = matchedRoutes.slice(routeIndex);
   const handler =
-    routes.find(({ method }) => method === req.method) ??
+    routes.find((route) => route.method === method) ??
     routes.findLast(({ path }) => !path.endsWith("*")) ??
     routes[0];
   return handler?.path;
 }
 
-/** The content of a request, whoever has read it through Hono before. */
 async function contentOf(
-  { req }: HonoContext,
-  policy: HttpPolicy,
+  req: HonoRequest,
+  { maxRequestBytes, fingerprint }: HttpPolicy,
 ): Promise<Content | "too-large" | "aborted"> {
-  const body = await (req.raw.bodyUsed
-    ? cachedBody(req, policy.maxRequestBytes)
-    : peekBody(req.raw, policy.maxRequestBytes));
+  const read = req.raw.bodyUsed ? cachedBody : peekedBody;
+  const body = await read(req, maxRequestBytes);
   if (body === "too-large" || body === "aborted") return body;
-  return contentOfBytes(body, req.raw.headers.get("content-type") ?? "", policy.fingerprint);
+  return contentOfBytes(body, req.raw.headers.get("content-type") ?? "", fingerprint);
 }
 
+const peekedBody = ({ raw }: HonoRequest, limitBytes: number): ReturnType<typeof peekBody> =>
+  peekBody(raw, limitBytes);
+
 // What was read past Hono's own methods is gone; form data alone is told apart by no bytes.
-async function cachedBody(
-  req: HonoContext["req"],
-  limitBytes: number,
-): Promise<Uint8Array | "too-large"> {
+async function cachedBody(req: HonoRequest, limitBytes: number): ReturnType<typeof peekBody> {
   const [first] = Object.keys(req.bodyCache);
   if (req.raw.headers.get("content-length") === "0") return new Uint8Array(0);
   if (first === undefined || first === "formData") {
