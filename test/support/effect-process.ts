@@ -44,12 +44,25 @@ export interface Effect {
   readonly fence: number;
 }
 
+/** Begins the line of an answer whose record failed when it left (B-95). */
+export const unrecordedMark = "unrecorded";
+
 /** What is in the books. */
 export function effectsIn(file: string): readonly Effect[] {
-  if (!existsSync(file)) return [];
-  const lines = readFileSync(file, "utf8").trim().split("\n").filter(Boolean);
-  return lines.map((line) => {
-    const [key = "", attempt, fence] = line.split(" ");
+  const effects = linesOf(file).filter(([first]) => first !== unrecordedMark);
+  return effects.map(([key = "", attempt, fence]) => {
     return { key, attempt: Number(attempt), fence: Number(fence) };
   });
+}
+
+/** The keys of answers whose record failed when they left. */
+export function unrecordedIn(file: string): ReadonlySet<string | undefined> {
+  const marked = linesOf(file).filter(([first]) => first === unrecordedMark);
+  return new Set(marked.map(([, key]) => key));
+}
+
+function linesOf(file: string): readonly string[][] {
+  if (!existsSync(file)) return [];
+  const lines = readFileSync(file, "utf8").trim().split("\n").filter(Boolean);
+  return lines.map((line) => line.split(" "));
 }

@@ -5,7 +5,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { diceOf } from "../../src/conformance/histories.ts";
 import type { Dice } from "../../src/conformance/histories.ts";
-import { effectsIn, startEffects } from "./effect-process.ts";
+import { effectsIn, startEffects, unrecordedIn } from "./effect-process.ts";
 import type { Effect, EffectOptions, EffectProcess } from "./effect-process.ts";
 
 const leaseMs = 500;
@@ -27,6 +27,8 @@ export interface Fate {
   /** The code of the last refusal, where no answer came in time: `outcome-unknown` is final. */
   readonly refusal: string | undefined;
   readonly effects: readonly Effect[];
+  /** Whether an answer left while the store failed to record it. */
+  readonly isUnrecorded: boolean;
 }
 
 /** Runs one history; every key was asked for by two callers at a time, and once more at the end. */
@@ -49,6 +51,7 @@ export async function runFaults(options: FaultOptions): Promise<readonly Fate[]>
   // At rest: whatever was lost on the way must have an answer now (I5).
   for (const name of names) asked.push([name, await ask(servers, name)]);
   const effects = effectsIn(file);
+  const unrecorded = unrecordedIn(file);
   await Promise.all(servers.map((server) => server.kill()));
   return names.map((key) => {
     const mine = asked.filter(([name]) => name === key).map(([, outcome]) => outcome);
@@ -58,6 +61,7 @@ export async function runFaults(options: FaultOptions): Promise<readonly Fate[]>
       replays: mine.flatMap(({ body, isReplay }) => (isReplay === true ? (body ?? []) : [])),
       refusal: mine.at(-1)?.refusal,
       effects: effects.filter((effect) => effect.key === key),
+      isUnrecorded: unrecorded.has(key),
     };
   });
 }

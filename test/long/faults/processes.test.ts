@@ -65,7 +65,9 @@ function isBroken(fate: Fate, regime: Regime): boolean {
   const differs = new Set(answersOf(fate, regime)).size > 1; // I2: one answer, byte for byte
   const isMadeUp = answers.some((one) => !effects.some((effect) => tells(one, effect)));
   const isHollow = isAnswered && effects.length === 0; // I4: no success without the effect
-  const isForgotten = isAnswered && refusal !== undefined; // I3: acknowledged once, answered always
+  // I3: acknowledged once, answered always; but for what left while the store failed (B-95), should
+  // its server die before the store is back.
+  const isForgotten = isAnswered && !fate.isUnrecorded && refusal !== undefined;
   const isStuck = !isAnswered && (regime === "takeover" || refusal !== "outcome-unknown"); // I5
   return isTwice || differs || isMadeUp || isHollow || isForgotten || isStuck;
 }
