@@ -1,7 +1,8 @@
 /**
  * A server whose handler has an irreversible effect, as a process of its own, to be killed and
  * paused at any point: the effect is one line in a file outside of the store, on the disk before
- * the handler goes on; an answer that leaves while its record fails is a line with a mark. Arguments: store URL, file, regime, longest pause between two steps in ms.
+ * the handler goes on. So is an answer that leaves while its record fails. Arguments: store URL,
+ * file, regime, longest pause between two steps in ms.
  */
 import { AsyncLocalStorage } from "node:async_hooks";
 import { once } from "node:events";

@@ -29,6 +29,10 @@ export interface PostgresOptions {
   readonly settings?: Readonly<Record<string, string>>;
   /** Starts a hot standby: it can be read, but not written. */
   readonly standby?: boolean;
+  /** A data directory to copy, where it is not a new one. */
+  readonly data?: string;
+  /** A command that runs the server, such as one that traces it. */
+  readonly under?: readonly string[];
 }
 
 /** One running server; its superuser is `postgres`, without a password. */
@@ -36,6 +40,8 @@ export interface PostgresProcess {
   /** `postgres://postgres@127.0.0.1:<port>/postgres`. */
   readonly url: string;
   readonly port: number;
+  /** Its data directory. */
+  readonly data: string;
   /** Stops it at once and deletes its data. */
   stop(): Promise<void>;
   /** Stops it at once, as in a crash; the data stay for `restart()`. */
@@ -60,11 +66,13 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Post
   const bin = options.bin ?? inject("postgresBin");
   if (bin === "") throw new Error("No Postgres was found. Install it or set POSTGRES_BIN.");
   const data = newFolder();
-  cpSync(templateOf(bin), data, { recursive: true });
+  cpSync(options.data ?? templateOf(bin), data, { recursive: true });
+  rmSync(join(data, "postmaster.pid"), { force: true }); // of a copied server that still runs
   if (options.standby === true) writeFileSync(join(data, "standby.signal"), "");
   give(data);
   const settings = { ...DEFAULTS, ...options.settings };
-  const start = (port: number) => launch(join(bin, "postgres"), data, { ...settings, port });
+  const command = [...(options.under ?? []), join(bin, "postgres")];
+  const start = (port: number) => launch(command, data, { ...settings, port });
   let { child, port } = await onFreePort(async (free) => {
     return { child: await start(free), port: free };
   }).catch((error: unknown) => {
@@ -74,6 +82,7 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Post
   return {
     url: `postgres://postgres@127.0.0.1:${port}/postgres`,
     port,
+    data,
     async stop() {
       await end(child, "SIGQUIT");
       rmSync(data, { recursive: true, force: true });
@@ -87,12 +96,12 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Post
 }
 
 async function launch(
-  program: string,
+  [program = "", ...before]: readonly string[],
   data: string,
   settings: Readonly<Record<string, string | number>>,
 ): Promise<ChildProcess> {
   const flags = Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
-  const child = spawn(program, ["-D", data, ...flags], {
+  const child = spawn(program, [...before, "-D", data, ...flags], {
     stdio: ["ignore", "ignore", "pipe"],
     cwd: data,
     ...serverUser(),
