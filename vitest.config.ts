@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
 import type { Plugin } from "vitest/config";
@@ -19,6 +20,8 @@ export default defineConfig({
     testTimeout: 20_000,
     hookTimeout: 30_000,
     pool: "forks",
+    // Most tests wait for servers and leases more than they compute.
+    maxWorkers: Math.max(3, Math.ceil(availableParallelism() / 2)),
     globalSetup: ["test/support/global-setup.ts"],
     projects: [
       {

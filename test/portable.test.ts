@@ -13,10 +13,12 @@ function nodeModules(file: URL, seen: Set<string> = new Set()): Set<string> {
   const found = new Set<string>();
   if (seen.has(file.href)) return found;
   seen.add(file.href);
-  const { module } = parseSync(file.pathname, readFileSync(file, "utf8"));
-  const imports = module.staticImports.filter(
-    ({ entries }) => entries.length === 0 || entries.some(({ isType }) => !isType),
-  );
+  const text = readFileSync(file, "utf8");
+  const { module } = parseSync(file.pathname, text);
+  const imports = module.staticImports.filter(({ start, entries }) => {
+    const isBare = entries.length === 0 && !text.startsWith("import type", start);
+    return isBare || entries.some(({ isType }) => !isType);
+  });
   const reexports = module.staticExports.flatMap(({ entries }) =>
     entries.filter(({ isType, moduleRequest }) => !isType && moduleRequest !== null),
   );

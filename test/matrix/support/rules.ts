@@ -171,14 +171,14 @@ function registerStreams(visit: () => Visitor): void {
     const { post, open, runs } = visit();
     const first = await post("once/stream");
     const reader = first.body?.getReader();
-    expect(Buffer.from((await reader?.read())?.value ?? []).toString()).toBe("early");
+    expect(Buffer.from((await reader?.read())?.value ?? []).toString()).toBe("early ");
     expect(await codeOf(await post("once/stream"))).toBe("in-progress");
     await open();
     const rest: Uint8Array[] = [];
     for (let next = await reader?.read(); next?.done === false; next = await reader?.read()) {
       rest.push(next.value);
     }
-    expect(Buffer.concat(rest).toString()).toBe(" late");
+    expect(Buffer.concat(rest).toString()).toBe("late");
     expect(await (await post("once/stream")).text()).toBe("early late");
     expect(await runs()).toBe(1);
   });
