@@ -4,6 +4,7 @@
 import { globSync, readFileSync } from "node:fs";
 import { posix } from "node:path";
 import { expect, test } from "vitest";
+import { circlesIn } from "./support/circles.ts";
 import { inspect } from "./support/tidy-rules.ts";
 
 const files = globSync("{src,test,scripts,bench,examples}/**/*.ts", {
@@ -18,6 +19,14 @@ test("no source folder holds more than twelve files", () => {
   const counts = Map.groupBy(files, (file) => posix.dirname(file));
   const crowded = [...counts].filter(([dir, held]) => dir.startsWith("src") && held.length > 12);
   expect(crowded.map(([dir]) => dir)).toEqual([]);
+});
+
+test("no files import each other in a circle, types counted", () => {
+  const sources = files.filter((file) => file.startsWith("src/"));
+  expect(circlesIn(new Map(sources.map((file) => [file, readFileSync(file, "utf8")])))).toEqual([]);
+  const [a, b] = ['import "./b.ts";', 'export type { A } from "./a.ts";'];
+  const circle = circlesIn(new Map(Object.entries({ "src/a.ts": a, "src/b.ts": b })));
+  expect(circle).toEqual(["src/a.ts → src/b.ts → src/a.ts"]);
 });
 
 const deep = "if(a)".repeat(4);

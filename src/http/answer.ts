@@ -103,6 +103,9 @@ export interface ProblemOptions {
   readonly more?: object;
 }
 
+/** How a dialect answers for a problem. */
+export type AnswerProblem = (code: ProblemCode, options?: ProblemOptions) => Answer;
+
 /** The answer for a problem code. `retryAfterMs` becomes whole seconds, at least 1. */
 export function problemAnswer(code: ProblemCode, options: ProblemOptions = {}): Answer {
   const { title, detail, retry } = problems[code];

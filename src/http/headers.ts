@@ -1,6 +1,5 @@
 /** The layer's own response headers: on executions, on replays, and their exposure to browsers. */
 import type { HeaderList } from "./answer.ts";
-import type { FirstFacts, HttpPolicy, ReplayFacts } from "./policy.ts";
 
 interface MarkerOptions {
   readonly replayMarkers: readonly string[];
@@ -9,13 +8,32 @@ interface MarkerOptions {
   readonly compat?: "stripe" | undefined;
 }
 
+export interface FirstFacts {
+  readonly key: string;
+  readonly attempt: number;
+  readonly retentionMs: number;
+}
+export interface ReplayFacts {
+  readonly key: string;
+  readonly completedAtMs: number;
+  readonly expiresInMs: number;
+}
+
 /** The parts of a policy that name the layer's headers. */
+export interface MarkerHeaders {
+  /** Headers of the layer on the response of an execution. */
+  readonly firstHeaders: (facts: FirstFacts) => HeaderList;
+  /** Headers of the layer on a replay. */
+  readonly replayHeadersOf: (facts: ReplayFacts, status: number) => HeaderList;
+}
+
+/** The layer's headers as a route has chosen them. */
 export function markerHeaders({
   replayMarkers,
   echoKey,
   expiryHeaders,
   compat,
-}: MarkerOptions): Pick<HttpPolicy, "firstHeaders" | "replayHeadersOf"> {
+}: MarkerOptions): MarkerHeaders {
   const noRetry =
     compat === "stripe" ? ["x-should-retry", "stripe-should-retry"] : ["x-should-retry"];
   const echo = (key: string): HeaderList => (echoKey ? [["idempotency-key", quoted(key)]] : []);

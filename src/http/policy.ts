@@ -8,8 +8,9 @@ import type { OnAbandoned } from "../engine/engine.ts";
 import { checkTransactions } from "../engine/transaction/transactions.ts";
 import type { Transactions } from "../engine/transaction/transactions.ts";
 import { problemAnswer } from "./answer.ts";
-import type { Answer, HeaderList, ProblemCode, ProblemOptions } from "./answer.ts";
+import type { AnswerProblem } from "./answer.ts";
 import { markerHeaders } from "./headers.ts";
+import type { MarkerHeaders } from "./headers.ts";
 import { checkReplayHeaders, isOutcome } from "./recorded.ts";
 import type { Redact } from "./recording/redact.ts";
 import { stripeAnswer, stripeDefaults } from "./stripe.ts";
@@ -130,7 +131,7 @@ export const httpOptionNames: ReadonlySet<string> = new Set(
 );
 
 /** The options of one route, checked and ready to use. */
-export interface HttpPolicy {
+export interface HttpPolicy extends MarkerHeaders {
   readonly required: boolean;
   readonly methods: ReadonlySet<string>;
   readonly strict: boolean;
@@ -148,21 +149,7 @@ export interface HttpPolicy {
   readonly maxRecordedBytes: number;
   readonly maxRequestBytes: number;
   /** The answer of the layer for a problem, in the route's dialect. */
-  readonly problem: (code: ProblemCode, options?: ProblemOptions) => Answer;
-  /** Headers of the layer on the response of an execution. */
-  readonly firstHeaders: (facts: FirstFacts) => HeaderList;
-  /** Headers of the layer on a replay. */
-  readonly replayHeadersOf: (facts: ReplayFacts, status: number) => HeaderList;
-}
-export interface FirstFacts {
-  readonly key: string;
-  readonly attempt: number;
-  readonly retentionMs: number;
-}
-export interface ReplayFacts {
-  readonly key: string;
-  readonly completedAtMs: number;
-  readonly expiresInMs: number;
+  readonly problem: AnswerProblem;
 }
 
 /**
@@ -228,7 +215,7 @@ export function keyFor<Req, Rest extends readonly unknown[]>(
   return key === undefined ? undefined : () => key(request, ...rest);
 }
 
-function problemOf(dialect: HttpPolicy["problem"], mismatch: number): HttpPolicy["problem"] {
+function problemOf(dialect: AnswerProblem, mismatch: number): AnswerProblem {
   return (code, options) =>
     dialect(code, code === "key-reused" ? { ...options, status: mismatch } : options);
 }

@@ -4,8 +4,8 @@
  */
 import { LatchkeyError } from "../errors.ts";
 import { decodeEnvelope, encodeEnvelope } from "../engine/values/codec.ts";
-import type { Answer, HeaderList } from "./answer.ts";
-import type { HttpPolicy, ReplayFacts } from "./policy.ts";
+import type { Answer, AnswerProblem, HeaderList } from "./answer.ts";
+import type { MarkerHeaders, ReplayFacts } from "./headers.ts";
 
 /** 4xx that say "not now" or "not you" rather than "this is the outcome" (B-72). */
 const passingStatuses: ReadonlySet<number> = new Set([401, 403, 408, 421, 423, 425, 429]);
@@ -80,20 +80,21 @@ export function encodeFailure(status: number): Uint8Array {
   return encodeEnvelope("failed", { status });
 }
 
+/** How a route words what is not simply replayed, and marks what is. */
+interface Dialect extends Pick<MarkerHeaders, "replayHeadersOf"> {
+  readonly problem: AnswerProblem;
+}
+
 /** The replay of a recorded result; throws `store-corrupt` when it cannot be read. */
-export function decodeAnswer(
-  result: Uint8Array,
-  policy: Pick<HttpPolicy, "problem" | "replayHeadersOf">,
-  facts: ReplayFacts,
-): Answer {
+export function decodeAnswer(result: Uint8Array, dialect: Dialect, facts: ReplayFacts): Answer {
   const { kind, head, body } = decodeEnvelope(result);
   const { status, headers = [] } = (head ?? {}) as { status?: number; headers?: HeaderList };
   if (status !== undefined && kind === "http") {
-    return { status, headers: [...headers, ...policy.replayHeadersOf(facts, status)], body };
+    return { status, headers: [...headers, ...dialect.replayHeadersOf(facts, status)], body };
   }
   switch (kind) {
     case "failed":
-      return failure(status, policy, facts);
+      return failure(status, dialect, facts);
     case "http":
       throw new LatchkeyError(
         "store-corrupt",
@@ -105,19 +106,15 @@ export function decodeAnswer(
     case "json":
     case "bytes": {
       const more = status === undefined ? {} : { originalStatus: status };
-      return policy.problem("result-omitted", { more });
+      return dialect.problem("result-omitted", { more });
     }
   }
 }
 
 // What an operator has called failed, in the dialect of the route; no SDK may retry it (B-116).
-function failure(
-  status: number | undefined,
-  policy: Pick<HttpPolicy, "problem" | "replayHeadersOf">,
-  facts: ReplayFacts,
-): Answer {
-  const answer = policy.problem("failed", status === undefined ? {} : { status });
+function failure(status: number | undefined, dialect: Dialect, facts: ReplayFacts): Answer {
+  const answer = dialect.problem("failed", status === undefined ? {} : { status });
   const names = new Set(answer.headers.map(([name]) => name));
-  const more = policy.replayHeadersOf(facts, answer.status).filter(([name]) => !names.has(name));
+  const more = dialect.replayHeadersOf(facts, answer.status).filter(([name]) => !names.has(name));
   return { ...answer, headers: [...answer.headers, ...more] };
 }

@@ -6,22 +6,14 @@ import type { ServerResponse } from "node:http";
 import type { Readable } from "node:stream";
 import type { Answer } from "../../http/answer.ts";
 import { saysOutcome } from "../../http/headers.ts";
-import type { Captured } from "../../http/recorded.ts";
 import { headersOf, isBodiless, isEventStream } from "../node/head.ts";
 import { recordedStream } from "./stream.ts";
+import type { StreamRecording } from "./stream.ts";
 
 /** How what is left in the context ends the claim. */
-export interface Recording {
-  /** Largest body that is kept, in bytes. */
-  readonly limitBytes: number;
-  /** Resolves to the answer that must leave instead, if there is one. */
-  readonly settle: (captured: Captured) => Promise<Answer | undefined>;
+export interface Recording extends StreamRecording {
   /** Answers through the context. */
   readonly answer: (answer: Answer) => void;
-  /** The body broke off midway (B-111). */
-  readonly release: () => Promise<void>;
-  /** Whether the client has left. */
-  readonly isGone: () => boolean;
 }
 
 /** The part of a Koa context that a response is in. */

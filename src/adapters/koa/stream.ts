@@ -1,11 +1,23 @@
 /** A stream in a Koa context on its way to the client, kept for the record. */
 import { Readable } from "node:stream";
+import type { Answer } from "../../http/answer.ts";
 import { createHold } from "../../http/hold.ts";
 import { createKeep } from "../../http/keep.ts";
 import type { Captured } from "../../http/recorded.ts";
 import { isLengthKnown } from "../node/head.ts";
 import { keepFlowing } from "../node/left-behind.ts";
-import type { Recording } from "./record.ts";
+
+/** How a stream ends the claim. */
+export interface StreamRecording {
+  /** Largest body that is kept, in bytes. */
+  readonly limitBytes: number;
+  /** Resolves to the answer that must leave instead, if there is one. */
+  readonly settle: (captured: Captured) => Promise<Answer | undefined>;
+  /** The body broke off midway (B-111). */
+  readonly release: () => Promise<void>;
+  /** Whether the client has left. */
+  readonly isGone: () => boolean;
+}
 
 /**
  * The stream to send instead of `source`: it ends when the record is written. What can be recorded
@@ -15,7 +27,7 @@ import type { Recording } from "./record.ts";
 export function recordedStream(
   source: Readable,
   head: Omit<Captured, "body">,
-  { limitBytes, settle, release, isGone }: Recording,
+  { limitBytes, settle, release, isGone }: StreamRecording,
 ): Readable {
   const keep = createKeep(limitBytes);
   const hold = createHold();

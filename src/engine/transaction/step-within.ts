@@ -2,10 +2,25 @@
  * A step in a transaction of its own, under a claim that has a lease: its writes and its record are
  * committed together.
  */
-import type { ClaimContext } from "../claim.ts";
+import type { Fingerprint, OwnerToken, RecordId } from "../../machine/record.ts";
+import type { Store } from "../../stores/store.ts";
+import type { ResultCodec } from "../results/result-codec.ts";
+import type { Runtime } from "../runtime.ts";
 import { persist, withDeadline } from "../store-call.ts";
 import { checkTransactional, open, storeWithin } from "./transactions.ts";
 import type { Transactions } from "./transactions.ts";
+
+/** The claim that the step is under. */
+export interface StepContext {
+  readonly store: Store;
+  readonly runtime: Runtime;
+  readonly results: ResultCodec;
+  readonly id: RecordId;
+  readonly fingerprint: Fingerprint;
+  readonly owner: OwnerToken;
+  readonly leaseMs: number;
+  readonly storeTimeoutMs: number;
+}
 
 export interface StepWithin {
   readonly transactions: Transactions<unknown>;
@@ -17,7 +32,7 @@ export interface StepWithin {
 }
 
 /** Resolves after the COMMIT; rejects when nothing was committed, or nobody knows. */
-export async function stepWithin(context: ClaimContext, step: StepWithin): Promise<void> {
+export async function stepWithin(context: StepContext, step: StepWithin): Promise<void> {
   const { store, runtime, id, fingerprint, owner, storeTimeoutMs } = context;
   checkTransactional(store);
   const { transaction, client, commit, rollback } = await open(context, step.transactions);
@@ -45,7 +60,7 @@ export async function stepWithin(context: ClaimContext, step: StepWithin): Promi
  * Asks on another connection. The renewal waits for the row's lock, and with it for the end of the
  * transaction, should that be still under way.
  */
-function isRecorded(context: ClaimContext, { name, onLost }: StepWithin): Promise<boolean> {
+function isRecorded(context: StepContext, { name, onLost }: StepWithin): Promise<boolean> {
   const { store, runtime, id, owner, leaseMs, storeTimeoutMs } = context;
   const call = async (): Promise<boolean> => {
     const reply = await store.renew(id, owner, leaseMs);

@@ -6,7 +6,6 @@ import type { Claim } from "../../engine/claim.ts";
 import type { Events } from "../../engine/events.ts";
 import { redactedBy } from "../../engine/results/redact.ts";
 import type { Answer, HeaderList } from "../answer.ts";
-import type { HttpPolicy } from "../policy.ts";
 import { encodeAnswer, encodeOmitted, keptHeaders } from "../recorded.ts";
 
 /** What a `redact` returns: the response to be recorded, its body as bytes or as UTF-8 text. */
@@ -22,10 +21,16 @@ export interface RedactedResponse {
  */
 export type Redact = (response: Answer) => RedactedResponse;
 
+/** What a route keeps of a response. */
+interface Keeping {
+  readonly redact: Redact | undefined;
+  readonly replayHeaders: readonly string[];
+}
+
 /** The bytes to record for a response, redacted where the route says so. */
 export function recordedBytes(
   answer: Answer,
-  { redact, replayHeaders }: Pick<HttpPolicy, "redact" | "replayHeaders">,
+  { redact, replayHeaders }: Keeping,
   { events, claim }: { readonly events: Events; readonly claim: Claim },
 ): Uint8Array {
   if (redact === undefined) return encodeAnswer(answer, replayHeaders);
