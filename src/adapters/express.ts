@@ -28,15 +28,19 @@ export interface ExpressRequest extends IncomingMessage, Express.Request {
   readonly originalUrl: string;
   readonly baseUrl: string;
   readonly path: string;
-  readonly body?: unknown;
-  readonly file?: unknown;
-  readonly files?: unknown;
   readonly get: (header: string) => string | undefined;
   /** The route that matched last; not cleared when a later middleware is outside of it. */
   readonly route?: {
     readonly path: Pattern | readonly Pattern[];
     readonly stack: readonly { readonly handle: unknown }[];
   };
+}
+// Not in the type above: Express would take the type of their bodies from there for the handlers
+// that follow, and theirs would be no longer what their parser says.
+interface Parsed {
+  readonly body?: unknown;
+  readonly file?: unknown;
+  readonly files?: unknown;
 }
 type Next = (error?: unknown) => void;
 
@@ -55,7 +59,7 @@ export function idempotent<Req extends ExpressRequest = ExpressRequest>(
     const isInRoute = req.route?.stack.some(({ handle }) => handle === middleware) === true;
     const pattern = String(isInRoute ? req.route.path : req.path);
     const operation = `${req.method} ${req.baseUrl}${pattern}`;
-    const { body, file, files } = req;
+    const { body, file, files } = req as Parsed;
     const place = { target: req.originalUrl, operation, parsed: { body, file, files } };
     const exchange = nodeExchange([req, res, req], [options, policy], place);
     const admission = await admit(engine, policy, exchange);
