@@ -3,7 +3,9 @@ import { createReadStream, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
+import Router from "@koa/router";
 import type { Context, Middleware } from "koa";
+import bodyParser from "koa-bodyparser";
 import { describe, expect, it } from "vitest";
 import { idempotent } from "../../src/adapters/koa.ts";
 import type { IdempotencyState } from "../../src/adapters/koa.ts";
@@ -108,16 +110,13 @@ async function shownBy(response: Response): Promise<Record<string, unknown>> {
 
 describe.each(koas)("requests on %s", (_name, framework) => {
   const json = { "content-type": "application/json" };
-  // As koa-bodyparser and its like do it.
-  const parser: Middleware = async (ctx, next) => {
-    const text = Buffer.concat((await ctx.req.toArray()) as Buffer[]).toString();
-    Object.assign(ctx.request, { body: text === "" ? {} : (JSON.parse(text) as unknown) });
-    await next();
-  };
   const echo: Middleware = (ctx) => (ctx.body = Reflect.get(ctx.request, "body") as unknown);
 
   it("are the same with a parser before or behind, and by value (B-22, B-55, B-62)", async () => {
-    const chains = { "/before": [parser, guardKoa(), echo], "/behind": [guardKoa(), parser, echo] };
+    const chains = {
+      "/before": [bodyParser(), guardKoa(), echo],
+      "/behind": [guardKoa(), bodyParser(), echo],
+    };
     const post = await listenKoa(framework, chains);
     for (const path of Object.keys(chains)) {
       const first = await post(path, { headers: json, body: '{"a":1,"b":[2]}' });
@@ -140,8 +139,10 @@ describe.each(koas)("requests on %s", (_name, framework) => {
     expect((await post("/r", { body: "a" })).status).toBe(500);
     expect((await post("/r")).status).toBe(200);
   });
+});
 
-  it("of routers are told apart by their full pattern and path (B-58, B-59)", async () => {
+describe.each(koas)("routes on %s", (_name, framework) => {
+  it("are told apart by their full pattern and path (B-58, B-59)", async () => {
     let runs = 0;
     const protect = idempotent(openEngine(), { scope: "public" });
     // As koa-mount and koa-router do it.
@@ -159,6 +160,30 @@ describe.each(koas)("requests on %s", (_name, framework) => {
     expect(await (await post("/orders/1/capture")).text()).toBe("1");
   });
 
+  it.each(["on the routes", "on their router", "on the router around"])(
+    "of @koa/router are told apart with the guard %s (B-58, B-59)",
+    async (place) => {
+      let runs = 0;
+      const pay: Middleware = (ctx) => void (ctx.body = String((runs += 1)));
+      const protect = idempotent(openEngine(), { scope: "public" });
+      const own = place === "on the routes" ? [protect] : [];
+      const orders = new Router({ prefix: "/:id" });
+      if (place === "on their router") orders.use(protect);
+      orders.post("/capture", ...own, pay).post("/refund", ...own, pay);
+      const api = new Router({ prefix: "/api" });
+      if (place === "on the router around") api.use(protect);
+      api.use("/orders", orders.routes());
+      const post = await listenKoa(framework, { "/": [api.routes() as Middleware] });
+      const texts: string[] = [];
+      const paths = ["1/capture", "1/refund", "1/capture", "1/refund"];
+      for (const path of paths) texts.push(await (await post(`/api/orders/${path}`)).text());
+      expect(texts).toEqual(["1", "2", "1", "2"]);
+      expect((await post("/api/orders/2/capture")).status).toBe(422);
+    },
+  );
+});
+
+describe.each(koas)("handlers on %s", (_name, framework) => {
   it("find their claim in ctx.state, and overrule by it (B-21, B-74)", async () => {
     let runs = 0;
     const handler: Middleware<IdempotencyState> = (ctx) => {
