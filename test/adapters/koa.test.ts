@@ -3,7 +3,7 @@ import { createReadStream, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
-import Router from "@koa/router";
+import { Router } from "@koa/router";
 import type { Context, Middleware } from "koa";
 import bodyParser from "koa-bodyparser";
 import { describe, expect, it } from "vitest";
@@ -110,7 +110,7 @@ async function shownBy(response: Response): Promise<Record<string, unknown>> {
 
 describe.each(koas)("requests on %s", (_name, framework) => {
   const json = { "content-type": "application/json" };
-  const echo: Middleware = (ctx) => (ctx.body = Reflect.get(ctx.request, "body") as unknown);
+  const echo: Middleware = (ctx) => (ctx.body = ctx.request.body);
 
   it("are the same with a parser before or behind, and by value (B-22, B-55, B-62)", async () => {
     const chains = {
