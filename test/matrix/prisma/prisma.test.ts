@@ -1,0 +1,197 @@
+/**
+ * Transactions of Prisma: what every driver promises, and what is Prisma's own: its timeout, its
+ * errors, its bytes.
+ */
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { Transactions } from "../../../src/engine/transaction/transactions.ts";
+import { createEngine } from "../../../src/index.ts";
+import type { Engine } from "../../../src/index.ts";
+import type { Fingerprint, OwnerToken, RecordId } from "../../../src/machine/record.ts";
+import { fromPrisma, postgresStore } from "../../../src/stores/postgres/postgres-store.ts";
+import { until } from "../../support/poll.ts";
+import { startPostgres } from "../../support/postgres-server.ts";
+import type { PostgresProcess } from "../../support/postgres-server.ts";
+import { describeTransactions } from "../../support/transaction-rules.ts";
+import { layPackage } from "../support/lay.ts";
+import { generateClients, prismaWorld } from "./world.ts";
+import type { Tx } from "./world.ts";
+
+const aClaim = {
+  fingerprint: "f" as Fingerprint,
+  operation: "order",
+  leaseMs: 30_000,
+  retentionMs: 60_000,
+  onAbandoned: "takeover",
+} as const;
+const work = layPackage("prisma");
+let server: PostgresProcess;
+let world: Awaited<ReturnType<typeof prismaWorld>>;
+let engine: Engine;
+beforeAll(async () => {
+  generateClients(work);
+  server = await startPostgres();
+  world = await prismaWorld(work, server.url);
+  engine = createEngine({ store: world.store });
+}, 60_000);
+afterAll(async () => {
+  await world.close();
+  await server.stop();
+});
+
+describeTransactions("Prisma", () => prismaWorld(work, server.url));
+
+const codeOf = (error: unknown): unknown =>
+  typeof error === "object" && error !== null && "code" in error ? error.code : error;
+const within = (tx: Tx) => world.store.within?.(fromPrisma(tx)) ?? world.store;
+let keys = 0;
+const ask = () => ({ operation: "order", key: `prisma-${(keys += 1)}` });
+
+describe("a transaction of Prisma that has outlived its timeout", () => {
+  const transaction: Transactions<Tx> = {
+    begin: (work) => world.prisma.$transaction(work, { timeout: 300 }),
+    client: fromPrisma,
+  };
+
+  it.each([
+    ["says nothing more", async () => "late", "lease-lost"],
+    ["writes once more", (tx: Tx, key: string) => world.effect(tx, key), "P2028"],
+  ])("is a lost claim: one effect, where its owner %s", async (_, then, told) => {
+    const request = ask();
+    const begun = Promise.withResolvers<void>();
+    const taken = Promise.withResolvers<void>();
+    const late = engine.run({ ...request, transaction }, async (_claim, tx) => {
+      await world.effect(tx, request.key);
+      begun.resolve();
+      await taken.promise;
+      return then(tx, request.key);
+    });
+    const outcome = late.catch(codeOf);
+    await begun.promise;
+    const again = (value: string) =>
+      engine.run({ ...request, transaction: world.transaction }, async (_claim, tx) => {
+        await world.effect(tx, request.key);
+        return value;
+      });
+    expect(await again("too early").catch(codeOf)).toBe("in-progress");
+    expect(await until(() => again("taken over"))).toBe("taken over");
+    taken.resolve();
+    expect(await outcome).toBe(told);
+    expect([await world.effects(request.key), await again("twice")]).toEqual([1, "taken over"]);
+  });
+
+  it("is a lost claim in a transaction of the user's, too", async () => {
+    const request = ask();
+    const told: unknown[] = [];
+    const own = world.prisma.$transaction(
+      async (tx) => {
+        const run = engine.with(within(tx)).run(request, async () => {
+          await world.effect(tx, request.key);
+          // Until it is over: what its claim had locked is free.
+          await until(() => engine.run({ ...request, transaction: world.transaction }, () => 1));
+        });
+        told.push(await run.catch(codeOf));
+      },
+      { timeout: 300 },
+    );
+    await expect(own).rejects.toMatchObject({ code: "P2028" });
+    expect([told, await world.effects(request.key)]).toEqual([["lease-lost"], 0]);
+  });
+});
+
+describe("in a transaction of Prisma", () => {
+  it.each([
+    ["every byte", Buffer.from(Array.from({ length: 256 }, (_, byte) => byte))],
+    ["no byte", new Uint8Array(0)],
+    ["a part of a pool", Buffer.from("the whole and its part").subarray(4, 9)],
+    ["a mebibyte", new Uint8Array(2 ** 20).fill(0xfe)],
+  ])("%s comes back as it was recorded (S-8)", async (name, result) => {
+    const id = `bytes-${name}` as RecordId;
+    const claim = { owner: "one" as OwnerToken, ...aClaim };
+    await world.prisma.$transaction(async (tx) => {
+      const inside = within(tx);
+      expect((await inside.claim(id, claim)).kind).toBe("claimed");
+      const step = { owner: claim.owner, name: "part", result };
+      expect(await inside.step(id, step)).toEqual({ kind: "recorded" });
+      expect(await inside.get(id)).toMatchObject({ steps: { part: new Uint8Array(result) } });
+      const completion = { owner: claim.owner, result, retentionMs: 60_000 };
+      expect(await inside.complete(id, completion)).toEqual({ kind: "recorded" });
+      const replay = { kind: "completed", result: new Uint8Array(result) };
+      expect(await inside.claim(id, claim)).toMatchObject(replay);
+    });
+    const record = { state: "completed", result: new Uint8Array(result) };
+    expect(await world.store.get(id)).toMatchObject(record);
+  });
+
+  it("numbers, instants and absence come back as they are without it", async () => {
+    const id = "numbers" as RecordId;
+    await world.prisma.$transaction(async (tx) => {
+      const inside = within(tx);
+      expect(await inside.get(id)).toBeUndefined();
+      const claimed = await inside.claim(id, { owner: "one" as OwnerToken, ...aClaim });
+      expect(claimed).toMatchObject({ kind: "claimed", attempt: 1, takeover: false });
+      const seen = await inside.get(id);
+      expect(seen?.expiresAtMs).toBe((seen?.claimedAtMs ?? 0) + aClaim.retentionMs);
+      expect(claimed).toMatchObject({ fence: seen?.fence });
+      expect([await inside.dismiss(id), await inside.forget(id)]).toEqual([0, true]);
+      expect(await inside.list()).not.toMatchObject({ records: [{ id }] });
+    });
+  });
+
+  it("a COMMIT that the database refuses leaves nothing, and says why", async () => {
+    const request = ask();
+    const { transaction } = world;
+    const refused = engine.run({ ...request, transaction }, async (_claim, tx) => {
+      await (tx as Tx).$queryRawUnsafe(
+        "INSERT INTO effects (key, note) VALUES ($1, 'n'), ($1, 'n')",
+        request.key,
+      );
+    });
+    await expect(refused).rejects.toMatchObject({ cause: { originalCode: "23505" } });
+    expect([await engine.find(request), await world.effects(request.key)]).toEqual([undefined, 0]);
+  });
+
+  it("a statement that fails unseen commits nothing, and the claim says so", async () => {
+    const request = ask();
+    const { transaction } = world;
+    const run = engine.run({ ...request, transaction }, async (_claim, tx) => {
+      await world.effect(tx, request.key);
+      await (tx as Tx).$queryRawUnsafe("SELECT 1 / 0").catch(() => undefined);
+    });
+    expect(await run.catch(codeOf)).toBe("store-unavailable");
+    expect([await engine.find(request), await world.effects(request.key)]).toEqual([undefined, 0]);
+  });
+
+  it("a nested one that is rolled back takes its claim and its effect with it", async () => {
+    const request = ask();
+    await world.prisma.$transaction(async (tx) => {
+      const nested = tx.$transaction(async (inner) => {
+        await engine.with(within(inner)).run(request, () => world.effect(inner, request.key));
+        throw new Error("changed my mind");
+      });
+      await expect(nested).rejects.toThrow("changed my mind");
+    });
+    expect([await engine.find(request), await world.effects(request.key)]).toEqual([undefined, 0]);
+  });
+
+  it("a connection that dies is a store that cannot be used", async () => {
+    const request = ask();
+    const { transaction } = world;
+    const killed = engine.run({ ...request, transaction }, async (_claim, tx) => {
+      await world.effect(tx, request.key);
+      const [row] = (await (tx as Tx).$queryRawUnsafe("SELECT pg_backend_pid()::int AS pid")) as [
+        { readonly pid: number },
+      ];
+      const text = `SELECT pg_terminate_backend(${row.pid}, 5000)`;
+      await world.prisma.$queryRawUnsafe(text);
+    });
+    expect(await killed.catch(codeOf)).toBe("store-unavailable");
+    expect([await engine.find(request), await world.effects(request.key)]).toEqual([undefined, 0]);
+  });
+
+  it("a schema that is not there is named as such", async () => {
+    const store = postgresStore(world.pool, { schema: "nowhere", sweepEveryMs: false });
+    const told = world.prisma.$transaction((tx) => store.within(fromPrisma(tx)).check());
+    await expect(told).rejects.toMatchObject({ code: "store-unsuitable" });
+    await expect(told).rejects.toThrow(/Run store\.migrate\(\)/);
+  });
+});
