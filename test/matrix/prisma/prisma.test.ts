@@ -2,6 +2,8 @@
  * Transactions of Prisma: what every driver promises, and what is Prisma's own: its timeout, its
  * errors, its bytes.
  */
+import { spawnSync } from "node:child_process";
+import { DatabaseSync } from "node:sqlite";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Transactions } from "../../../src/engine/transaction/transactions.ts";
 import { createEngine } from "../../../src/index.ts";
@@ -12,9 +14,10 @@ import { until } from "../../support/poll.ts";
 import { startPostgres } from "../../support/postgres-server.ts";
 import type { PostgresProcess } from "../../support/postgres-server.ts";
 import { describeTransactions } from "../../support/transaction-rules.ts";
-import { layPackage } from "../support/lay.ts";
-import { generateClients, prismaWorld } from "./world.ts";
-import type { Tx } from "./world.ts";
+import { sqliteWorld } from "../../support/transactions.ts";
+import { layExamples, layPackage, typeErrors } from "../support/lay.ts";
+import { generateClients, openOnSqlite, prismaWorld } from "./world.ts";
+import type { Prisma, Tx } from "./world.ts";
 
 const aClaim = {
   fingerprint: "f" as Fingerprint,
@@ -193,5 +196,71 @@ describe("in a transaction of Prisma", () => {
     const told = world.prisma.$transaction((tx) => store.within(fromPrisma(tx)).check());
     await expect(told).rejects.toMatchObject({ code: "store-unsuitable" });
     await expect(told).rejects.toThrow(/Run store\.migrate\(\)/);
+  });
+});
+
+describe("Prisma on SQLite", () => {
+  let folder: Awaited<ReturnType<typeof sqliteWorld>>;
+  let prisma: Prisma;
+  beforeAll(async () => {
+    folder = await sqliteWorld();
+    prisma = await openOnSqlite(work, folder.path);
+  });
+  afterAll(async () => {
+    await prisma.$disconnect();
+    await folder.close();
+  });
+
+  it("holds a lock that Node's SQLite does not see in the same process", async () => {
+    const ours = new DatabaseSync(folder.path);
+    const theirs = new DatabaseSync(folder.path);
+    await prisma
+      .$transaction(async (tx) => {
+        await tx.effect.create({ data: { key: "locked" } });
+        ours.exec("BEGIN IMMEDIATE"); // two writers at once: the one or the other would be lost
+        expect(() => theirs.exec("BEGIN IMMEDIATE")).toThrow("locked");
+        ours.exec("ROLLBACK");
+        throw new Error("Not to be committed.");
+      })
+      .catch((error: unknown) => expect(error).toMatchObject({ message: "Not to be committed." }));
+    for (const database of [ours, theirs]) database.close();
+  });
+
+  it.each(["as it is", "through fromPrisma"])("is refused before any work, %s", async (how) => {
+    const request = ask();
+    const own = createEngine({ store: folder.store });
+    const refused = prisma.$transaction(async (tx) => {
+      const client = how === "as it is" ? tx : fromPrisma(tx);
+      const inside = own.with(folder.store.within?.(client) ?? folder.store);
+      await inside.run(request, () => world.effect(tx, request.key));
+    });
+    await expect(refused).rejects.toThrow(/does not share its locks/);
+    expect([await own.find(request), await folder.effects(request.key)]).toEqual([undefined, 0]);
+  });
+});
+
+describe("the example in the documents", () => {
+  it("orders once for its key", async () => {
+    layExamples(work, "../same-transaction.md");
+    await world.pool.query("CREATE TABLE orders (id text PRIMARY KEY, amount int NOT NULL)");
+    const script = `
+      import { order } from "./orders.ts";
+      const settled = await Promise.allSettled([order("o-1"), order("o-1")]);
+      console.log(JSON.stringify([await order("o-1"), settled.some(({ status }) => status === "fulfilled")]));
+      process.exit();`;
+    await postgresStore(world.pool, { sweepEveryMs: false }).migrate();
+    const { stdout, stderr } = spawnSync(
+      process.execPath,
+      ["--input-type=module-typescript", "--eval", script],
+      { cwd: work, encoding: "utf8", env: { ...process.env, DATABASE_URL: server.url } },
+    );
+    expect([stderr, stdout]).toEqual(["", '[{"ordered":42},true]\n']);
+    const { rows } = await world.pool.query("SELECT * FROM orders");
+    expect(rows).toEqual([{ id: "o-1", amount: 42 }]);
+  });
+
+  it("compiles with the types of Prisma", () => {
+    layExamples(work, "../same-transaction.md");
+    expect(typeErrors(work, ["orders.ts"], ["node"])).toBe("");
   });
 });
