@@ -9,7 +9,7 @@ import type { IncomingMessage } from "node:http";
 import type {} from "fastify";
 import type { Engine } from "../engine/engine.ts";
 import { admit } from "../http/admit.ts";
-import type { Idempotency } from "../http/execution.ts";
+import type { Execution, Idempotency } from "../http/execution.ts";
 import { httpPolicy } from "../http/policy.ts";
 import type { HttpOptions } from "../http/policy.ts";
 import { detacher, restoreBody, sendRestored } from "./fastify/reply.ts";
@@ -61,7 +61,8 @@ export function idempotent<Req extends AnyRequest = AnyRequest>(
   const plugin = (app: object, _own: unknown, done: () => void): void => {
     guardRoutes(app as FastifyApp, methods, (route, own) => {
       const preHandler = guardRoute(engine, { ...options, ...(own as object) }, route);
-      return { preHandler, onSend: restoreBody };
+      const onThrown = (request: object): void => executions.get(request)?.fail();
+      return { preHandler, onSend: restoreBody, onThrown };
     });
     done();
   };
@@ -73,6 +74,7 @@ export function idempotent<Req extends AnyRequest = AnyRequest>(
   });
 }
 
+const executions = new WeakMap<object, Execution>();
 type Done = (error?: Error) => void;
 type Hook<Req> = (request: Req, reply: FastifyReply, done: Done) => void;
 
@@ -98,6 +100,7 @@ function guardRoute<Req extends AnyRequest>(
       case "execute": {
         const { execution } = admission;
         request.idempotency = execution.idempotency;
+        executions.set(request, execution);
         const onDetached = detacher(reply);
         return guardResponse(reply.raw, execution, { onDetached }).run(() => done());
       }

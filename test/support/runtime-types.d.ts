@@ -54,9 +54,7 @@ declare module "next/navigation" {
 }
 
 declare module "@prisma/adapter-pg" {
-  export class PrismaPg {
-    constructor(options: { readonly connectionString: string });
-  }
+  export const PrismaPg: new (options: { readonly connectionString: string }) => object;
 }
 
 declare module "*/generated/prisma/client.ts" {

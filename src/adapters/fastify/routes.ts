@@ -15,6 +15,8 @@ export interface FastifyRoute {
 interface Hooks {
   readonly preHandler: unknown;
   readonly onSend: unknown;
+  /** The handler has thrown; error handlers come later. */
+  readonly onThrown: (request: Request) => void;
 }
 type Guard = (route: FastifyRoute, own: unknown) => Hooks;
 
@@ -54,7 +56,7 @@ export function guardRoutes(app: FastifyApp, methods: ReadonlySet<string>, guard
     const hooks = guard({ pattern: patternOf(route) }, own);
     route.preHandler = [route.preHandler ?? [], hooks.preHandler].flat();
     route.onSend = [route.onSend ?? [], hooks.onSend].flat();
-    route.handler = answering(route.handler);
+    route.handler = answering(throwing(route.handler, hooks.onThrown));
   });
   // Hooks of an instance reach its earlier routes as well.
   app.addHook("preHandler", ({ method, is404, routeOptions: { url, config } }, _reply, done) => {
@@ -94,6 +96,24 @@ function answering(handler: RouteOptions["handler"]): RouteOptions["handler"] {
         throw error;
       },
     );
+  };
+}
+
+function throwing(
+  handler: RouteOptions["handler"],
+  onThrown: Hooks["onThrown"],
+): RouteOptions["handler"] {
+  return function tell(request, reply) {
+    const thrown = (error: unknown): never => {
+      onThrown(request);
+      throw error;
+    };
+    try {
+      const returned = handler.call(this, request, reply);
+      return isThenable(returned) ? returned.then(undefined, thrown) : returned;
+    } catch (error) {
+      return thrown(error);
+    }
   };
 }
 

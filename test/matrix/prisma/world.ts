@@ -8,7 +8,6 @@ import type { Transactions } from "../../../src/engine/transaction/transactions.
 import { fromPrisma } from "../../../src/stores/postgres/postgres-store.ts";
 import type { PrismaTransaction } from "../../../src/stores/postgres/postgres-store.ts";
 import { pgWorld } from "../../support/transactions.ts";
-import type { World } from "../../support/transactions.ts";
 import { commandOf, folderOf, layFiles } from "../support/lay.ts";
 
 /** What the tests use of a transaction. */
@@ -69,8 +68,13 @@ async function load(path: string): Promise<Readonly<Record<string, unknown>>> {
   return (await import(path)) as Readonly<Record<string, unknown>>;
 }
 
+type PgWorld = Awaited<ReturnType<typeof pgWorld>>;
+export interface PrismaWorld extends PgWorld {
+  readonly prisma: Prisma;
+}
+
 /** The store and the effects on a Postgres, the effects written by Prisma. */
-export async function prismaWorld(work: string, url: string): Promise<World & PrismaWorld> {
+export async function prismaWorld(work: string, url: string): Promise<PrismaWorld> {
   const world = await pgWorld({ url });
   const prisma = await openOnPostgres(work, url);
   const transaction: Transactions<Tx> = {
@@ -88,8 +92,4 @@ export async function prismaWorld(work: string, url: string): Promise<World & Pr
       await world.close();
     },
   };
-}
-
-interface PrismaWorld {
-  readonly prisma: Prisma;
 }
