@@ -19,7 +19,10 @@ export function describeTransactions(name: string, create: () => Promise<World>)
       arena = arenaOf(await create());
     });
     afterAll(() => arena.world.close());
-    it.each(Object.entries(rules))("%s", (_, rule) => rule(arena));
+    it.each(Object.entries(rules))("%s", async (_, rule) => {
+      expect.hasAssertions();
+      await rule(arena);
+    });
   });
 }
 
@@ -113,7 +116,11 @@ const rules: Readonly<Record<string, (arena: Arena) => Promise<void>>> = {
     await once(); // a replay
     expect(await standing(request)).toEqual(["completed", 1]);
   },
-  "leaves nothing at all when the user rolls back after the work": async ({ world, standing, byHand }) => {
+  "leaves nothing at all when the user rolls back after the work": async ({
+    world,
+    standing,
+    byHand,
+  }) => {
     const request = ask();
     const rolledBack = byHand(async (inside, tx) => {
       await inside.run(request, () => world.effect(tx, request.key));
@@ -122,7 +129,11 @@ const rules: Readonly<Record<string, (arena: Arena) => Promise<void>>> = {
     await expect(rolledBack).rejects.toThrow("changed my mind");
     expect(await standing(request)).toEqual([undefined, 0]);
   },
-  "leaves no claim behind when the user commits in spite of an error": async ({ order, standing, byHand }) => {
+  "leaves no claim behind when the user commits in spite of an error": async ({
+    order,
+    standing,
+    byHand,
+  }) => {
     const request = ask();
     await byHand(async (inside) => {
       const failing = inside.run(request, () => Promise.reject(new Error("no stock")));
@@ -150,7 +161,11 @@ const rules: Readonly<Record<string, (arena: Arena) => Promise<void>>> = {
     await expect(attempt(() => 2)).rejects.toThrow("no stock"); // resumes behind the step
     expect(await standing(request)).toEqual(["released", 1]);
   },
-  "refuses a client that is in no transaction, before any work": async ({ engine, world, standing }) => {
+  "refuses a client that is in no transaction, before any work": async ({
+    engine,
+    world,
+    standing,
+  }) => {
     const request = ask();
     const outside = world.store.within?.(world.outside) ?? world.store;
     const refused = await engine

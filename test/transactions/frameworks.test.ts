@@ -138,99 +138,99 @@ afterAll(async () => {
 let keys = 0;
 
 for (const [name, serve] of Object.entries(frameworks)) {
-describe(`a transaction over ${name}`, () => {
-  let listening: Server;
-  let port: number;
-  let then: (refuse: () => never, tx: Pool, key: string) => unknown;
-  beforeAll(async () => {
-    const { store, transaction } = world;
-    const engine = createEngine({ store });
-    listening = await serve(
-      { engine, scope: "public", transaction },
-      async (idempotency, refuse) => {
-        const key = idempotency?.key ?? "";
-        const tx = idempotency?.transaction(transaction);
-        await world.effect(tx, key);
-        await then(refuse, tx as Pool, key);
-        return { ordered: key };
-      },
-    );
-    port = await portOf(listening);
-  });
-  afterAll(() => {
-    listening.closeAllConnections();
-    listening.close();
-  });
-
-  const newKey = (): string => `own-words-${(keys += 1)}`;
-  const post = (key: string): Promise<Response> =>
-    fetch(`http://127.0.0.1:${port}/orders`, {
-      method: "POST",
-      headers: { "idempotency-key": key },
+  describe(`a transaction over ${name}`, () => {
+    let listening: Server;
+    let port: number;
+    let then: (refuse: () => never, tx: Pool, key: string) => unknown;
+    beforeAll(async () => {
+      const { store, transaction } = world;
+      const engine = createEngine({ store });
+      listening = await serve(
+        { engine, scope: "public", transaction },
+        async (idempotency, refuse) => {
+          const key = idempotency?.key ?? "";
+          const tx = idempotency?.transaction(transaction);
+          await world.effect(tx, key);
+          await then(refuse, tx as Pool, key);
+          return { ordered: key };
+        },
+      );
+      port = await portOf(listening);
     });
-  /** The next try finds a free key: it is the first attempt, and has the only effect. */
-  async function isFree(key: string): Promise<void> {
-    expect(await world.effects(key)).toBe(0);
-    then = () => undefined;
-    const next = await post(key);
-    expect([next.status, next.headers.get("idempotency-attempt")]).toEqual([201, null]);
-    expect(await world.effects(key)).toBe(1);
-  }
+    afterAll(() => {
+      listening.closeAllConnections();
+      listening.close();
+    });
 
-  it("commits effect and record together, then answers", async () => {
-    const key = newKey();
-    then = () => undefined;
-    for (const replayed of [null, "true"]) {
-      const response = await post(key);
-      expect([response.status, await response.json()]).toEqual([201, { ordered: key }]);
-      expect(response.headers.get("idempotency-replayed")).toBe(replayed);
+    const newKey = (): string => `own-words-${(keys += 1)}`;
+    const post = (key: string): Promise<Response> =>
+      fetch(`http://127.0.0.1:${port}/orders`, {
+        method: "POST",
+        headers: { "idempotency-key": key },
+      });
+    /** The next try finds a free key: it is the first attempt, and has the only effect. */
+    async function isFree(key: string): Promise<void> {
+      expect(await world.effects(key)).toBe(0);
+      then = () => undefined;
+      const next = await post(key);
+      expect([next.status, next.headers.get("idempotency-attempt")]).toEqual([201, null]);
       expect(await world.effects(key)).toBe(1);
     }
-  });
 
-  it("rolls back what a handler throws: the key is free", async () => {
-    const key = newKey();
-    then = () => Promise.reject(new Error("bank is down"));
-    expect((await post(key)).status).toBe(500);
-    await isFree(key);
-  });
+    it("commits effect and record together, then answers", async () => {
+      const key = newKey();
+      then = () => undefined;
+      for (const replayed of [null, "true"]) {
+        const response = await post(key);
+        expect([response.status, await response.json()]).toEqual([201, { ordered: key }]);
+        expect(response.headers.get("idempotency-replayed")).toBe(replayed);
+        expect(await world.effects(key)).toBe(1);
+      }
+    });
 
-  it("rolls back a refusal that is thrown, although its status is one to record", async () => {
-    const key = newKey();
-    then = (refuse) => refuse();
-    expect((await post(key)).status).toBe(409);
-    await isFree(key);
-  });
+    it("rolls back what a handler throws: the key is free", async () => {
+      const key = newKey();
+      then = () => Promise.reject(new Error("bank is down"));
+      expect((await post(key)).status).toBe(500);
+      await isFree(key);
+    });
 
-  it("answers a COMMIT that failed with 503, and records nothing", async () => {
-    const key = newKey();
-    then = (_refuse, tx) =>
-      tx.query("INSERT INTO effects (key, note) VALUES ($1, 'n'), ($1, 'n')", [key]);
-    const response = await post(key);
-    expect([response.status, await response.json()]).toMatchObject([
-      503,
-      { code: "store-unavailable" },
-    ]);
-    await isFree(key);
-  });
+    it("rolls back a refusal that is thrown, although its status is one to record", async () => {
+      const key = newKey();
+      then = (refuse) => refuse();
+      expect((await post(key)).status).toBe(409);
+      await isFree(key);
+    });
 
-  it("refuses a duplicate at once, while the first is at work", async () => {
-    const key = newKey();
-    const begun = Promise.withResolvers<void>();
-    const end = Promise.withResolvers<void>();
-    then = () => {
-      begun.resolve();
-      return end.promise;
-    };
-    const first = post(key);
-    await begun.promise;
-    const duplicate = await post(key);
-    expect([duplicate.status, await duplicate.json()]).toMatchObject([
-      409,
-      { code: "in-progress" },
-    ]);
-    end.resolve();
-    expect([(await first).status, await world.effects(key)]).toEqual([201, 1]);
+    it("answers a COMMIT that failed with 503, and records nothing", async () => {
+      const key = newKey();
+      then = (_refuse, tx) =>
+        tx.query("INSERT INTO effects (key, note) VALUES ($1, 'n'), ($1, 'n')", [key]);
+      const response = await post(key);
+      expect([response.status, await response.json()]).toMatchObject([
+        503,
+        { code: "store-unavailable" },
+      ]);
+      await isFree(key);
+    });
+
+    it("refuses a duplicate at once, while the first is at work", async () => {
+      const key = newKey();
+      const begun = Promise.withResolvers<void>();
+      const end = Promise.withResolvers<void>();
+      then = () => {
+        begun.resolve();
+        return end.promise;
+      };
+      const first = post(key);
+      await begun.promise;
+      const duplicate = await post(key);
+      expect([duplicate.status, await duplicate.json()]).toMatchObject([
+        409,
+        { code: "in-progress" },
+      ]);
+      end.resolve();
+      expect([(await first).status, await world.effects(key)]).toEqual([201, 1]);
+    });
   });
-});
 }
