@@ -13,10 +13,11 @@ import { fromPrisma, postgresStore } from "../../../src/stores/postgres/postgres
 import { until } from "../../support/poll.ts";
 import { startPostgres } from "../../support/postgres-server.ts";
 import type { PostgresProcess } from "../../support/postgres-server.ts";
+import { startProxy } from "../../support/tcp-proxy.ts";
 import { describeTransactions } from "../../support/transaction-rules.ts";
 import { sqliteWorld } from "../../support/transactions.ts";
 import { layExamples, layPackage, typeErrors } from "../support/lay.ts";
-import { generateClients, openOnSqlite, prismaWorld } from "./world.ts";
+import { generateClients, openOnPostgres, openOnSqlite, prismaWorld } from "./world.ts";
 import type { Prisma, PrismaWorld, Tx } from "./world.ts";
 
 const aClaim = {
@@ -98,6 +99,40 @@ describe("a transaction of Prisma that has outlived its timeout", () => {
     );
     await expect(own).rejects.toMatchObject({ code: "P2028" });
     expect([told, await world.effects(request.key)]).toEqual([["lease-lost"], 0]);
+  });
+});
+
+describe("a COMMIT of Prisma", () => {
+  it.each([
+    ["whose reply is lost is asked after", "cutReplies", ["done", "completed", 1]],
+    ["that never arrives is known to be none", "reset", ["rejected", undefined, 0]],
+  ] as const)("%s", async (_, fault, outcome) => {
+    const proxy = await startProxy(server.port);
+    const url = server.url.replace(String(server.port), String(proxy.port));
+    const prisma = await openOnPostgres(work, url);
+    const patient = createEngine({ store: world.store, lease: "5s", storeTimeout: "1s" });
+    let isArmed = true;
+    const transaction: Transactions<Tx> = {
+      begin: async (work) => {
+        const done = prisma.$transaction(async (tx) => {
+          await work(tx);
+          if (isArmed) proxy[fault]();
+          isArmed = false;
+        });
+        await done.finally(() => proxy.heal());
+      },
+      client: fromPrisma,
+    };
+    const request = ask();
+    const run = patient.run({ ...request, transaction }, async (_claim, tx) => {
+      await world.effect(tx, request.key);
+      return "done";
+    });
+    const told = await run.catch(() => "rejected");
+    const record = (await patient.find(request))?.record.state;
+    expect([told, record, await world.effects(request.key)]).toEqual(outcome);
+    await prisma.$disconnect();
+    await proxy.close();
   });
 });
 
