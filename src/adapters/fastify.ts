@@ -60,9 +60,11 @@ export function idempotent<Req extends AnyRequest = AnyRequest>(
   const { methods } = httpPolicy(options); // mistakes show at once, not with the first route
   const plugin = (app: object, _own: unknown, done: () => void): void => {
     guardRoutes(app as FastifyApp, methods, (route, own) => {
-      const preHandler = guardRoute(engine, { ...options, ...(own as object) }, route);
-      const onThrown = (request: object): void => executions.get(request)?.fail();
-      return { preHandler, onSend: restoreBody, onThrown };
+      const given = { ...options, ...(own as object) };
+      const preHandler = guardRoute(engine, given, route);
+      const fail = (request: object): void => executions.get(request)?.fail();
+      const onFailed = given.transaction === undefined ? undefined : fail;
+      return { preHandler, onSend: restoreBody, onFailed };
     });
     done();
   };

@@ -13,6 +13,7 @@ import express from "express";
 import type { Express } from "express";
 import express4 from "express4";
 import fastify from "fastify";
+import type { FastifyReply } from "fastify";
 import { Hono } from "hono";
 import { HTTPException } from "hono/http-exception";
 import Koa from "koa";
@@ -53,6 +54,28 @@ const onExpressOf =
     return createServer(app);
   };
 
+const onFastifyWith =
+  (fail: (error: unknown, reply: FastifyReply) => unknown): Serve =>
+  async ({ engine, ...options }, work) => {
+    const app = fastify();
+    await app.register(onFastify(engine, options));
+    app.setErrorHandler((error: { readonly statusCode?: number }, _request, reply) =>
+      reply.code(error.statusCode ?? 500).send({ told: "by the error handler" }),
+    );
+    app.post("/orders", (request, reply) => {
+      const refuse = (): never => {
+        throw Object.assign(new Error("no stock"), { statusCode: 409 });
+      };
+      const done = work(request.idempotency ?? undefined, refuse);
+      return done.then(
+        (body) => reply.code(201).send(body),
+        (error) => fail(error, reply),
+      );
+    });
+    await app.ready();
+    return app.server;
+  };
+
 const frameworks: Readonly<Record<string, Serve>> = {
   "Express 4": onExpressOf(express4),
   "Express 5": onExpressOf(express),
@@ -80,22 +103,8 @@ const frameworks: Readonly<Record<string, Serve>> = {
     const callback = app.callback();
     return createServer((req, res) => void callback(req, res));
   },
-  Fastify: async ({ engine, ...options }, work) => {
-    const app = fastify();
-    await app.register(onFastify(engine, options));
-    app.setErrorHandler((error: { readonly statusCode?: number }, _request, reply) =>
-      reply.code(error.statusCode ?? 500).send({ told: "by the error handler" }),
-    );
-    app.post("/orders", async (request, reply) => {
-      const refuse = (): never => {
-        throw Object.assign(new Error("no stock"), { statusCode: 409 });
-      };
-      reply.code(201);
-      return work(request.idempotency ?? undefined, refuse);
-    });
-    await app.ready();
-    return app.server;
-  },
+  "Fastify, thrown": onFastifyWith((error) => Promise.reject(error)),
+  "Fastify, sent": onFastifyWith((error, reply) => reply.send(error)),
   "Nest on Express": (protection, work) => serveNest(new ExpressAdapter(), protection, work),
   "Nest on Fastify": (protection, work) => serveNest(new FastifyAdapter(), protection, work),
 };
