@@ -55,7 +55,7 @@ const onExpressOf =
   };
 
 const onFastifyWith =
-  (fail: (error: unknown, reply: FastifyReply) => unknown): Serve =>
+  (fail: (failure: Error, reply: FastifyReply) => unknown): Serve =>
   async ({ engine, ...options }, work) => {
     const app = fastify();
     await app.register(onFastify(engine, options));
@@ -69,7 +69,7 @@ const onFastifyWith =
       const done = work(request.idempotency ?? undefined, refuse);
       return done.then(
         (body) => reply.code(201).send(body),
-        (error) => fail(error, reply),
+        (failure: Error) => fail(failure, reply),
       );
     });
     await app.ready();
@@ -103,8 +103,10 @@ const frameworks: Readonly<Record<string, Serve>> = {
     const callback = app.callback();
     return createServer((req, res) => void callback(req, res));
   },
-  "Fastify, thrown": onFastifyWith((error) => Promise.reject(error)),
-  "Fastify, sent": onFastifyWith((error, reply) => reply.send(error)),
+  "Fastify, thrown": onFastifyWith((failure) => {
+    throw failure;
+  }),
+  "Fastify, sent": onFastifyWith((failure, reply) => reply.send(failure)),
   "Nest on Express": (protection, work) => serveNest(new ExpressAdapter(), protection, work),
   "Nest on Fastify": (protection, work) => serveNest(new FastifyAdapter(), protection, work),
 };

@@ -183,9 +183,9 @@ describe("over fetch", () => {
   });
 
   it.each([
-    ["commits before a redirect that is thrown", "NEXT_REDIRECT;push;/1;303;", 1, "true"],
-    ["rolls back a refusal that is thrown", "NEXT_HTTP_ERROR_FALLBACK;404", 0, null],
-  ])("%s, as in Next.js", async (_, digest, effects, replayed) => {
+    ["commits before a redirect that is thrown", "NEXT_REDIRECT;push;/1;303;", [1, "true"]],
+    ["rolls back a refusal that is thrown", "NEXT_HTTP_ERROR_FALLBACK;404", [0, null]],
+  ])("%s, as in Next.js", async (_, digest, [effects, replayed]) => {
     const engine = createEngine({ store: world.store });
     const { transaction } = world;
     const key = newKey();

@@ -32,7 +32,8 @@ export function generateClients(work: string): void {
     layFiles(work, [`prisma/${name}.prisma`]);
     const args = ["generate", "--schema", `prisma/${name}.prisma`];
     // Looked for, and downloaded where it is missing, yet of no use here: any program will do.
-    const env = { ...process.env, PRISMA_SCHEMA_ENGINE_BINARY: process.execPath };
+    const engine = { PRISMA_SCHEMA_ENGINE_BINARY: process.execPath };
+    const env = { ...process.env, ...engine, CHECKPOINT_DISABLE: "1" };
     const options = { cwd: work, encoding: "utf8", env } as const;
     const command = commandOf("prisma", "prisma");
     const { status, stdout, stderr } = spawnSync(process.execPath, [command, ...args], options);
