@@ -59,8 +59,8 @@ function listenForErrors(route: object, method: string): void {
 /**
  * Protects what follows it in the chain: `app.post("/payments", idempotent(engine, { scope }),
  * pay)`. Errors given to `next` reach Express's error handlers; what those answer decides by its
- * status whether it is recorded (in a transaction, in a route, none is). The handler finds its
- * `Idempotency` in `req.idempotency`.
+ * status whether it is recorded (in a transaction, beside its handler, none is). The handler finds
+ * its `Idempotency` in `req.idempotency`.
  */
 export function idempotent<Req extends ExpressRequest = ExpressRequest>(
   engine: Engine,

@@ -245,3 +245,20 @@ for (const [name, serve] of Object.entries(frameworks)) {
     });
   });
 }
+
+it("no guarantee: on Express, apart from its handler, the status of an error decides", async () => {
+  const { store, transaction } = world;
+  const app = express().set("env", "test");
+  app.use(onExpress(createEngine({ store }), { scope: "public", transaction }));
+  app.post("/orders", async (req) => {
+    await world.effect(req.idempotency?.transaction(transaction), "apart");
+    throw Object.assign(new Error("no stock"), { status: 409 });
+  });
+  const listening = createServer(app);
+  const url = `http://127.0.0.1:${await portOf(listening)}/orders`;
+  const post = () => fetch(url, { method: "POST", headers: { "idempotency-key": "apart" } });
+  expect([(await post()).status, (await post()).status]).toEqual([409, 409]);
+  expect(await world.effects("apart")).toBe(1);
+  listening.closeAllConnections();
+  listening.close();
+});

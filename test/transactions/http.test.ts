@@ -95,6 +95,17 @@ for (const [name, place] of places) {
       expect(await world.effects(key)).toBe(1);
     });
 
+    it("commits a refusal that the handler answers by itself: an outcome (B-71)", async () => {
+      const key = newKey();
+      then = ({ send }) => send(409, "no stock");
+      for (const replayed of [null, "true"]) {
+        const response = await served.post(key);
+        expect([response.status, await response.text()]).toEqual([409, "no stock"]);
+        expect(response.headers.get("idempotency-replayed")).toBe(replayed);
+        expect(await world.effects(key)).toBe(1);
+      }
+    });
+
     it.each([undefined, "writeHead"] as const)("tells of a refused COMMIT (%s)", async (head) => {
       const key = newKey();
       then = async ({ tx, send }) => {
