@@ -5,7 +5,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Engine } from "../engine/engine.ts";
 import { admit } from "../http/admit.ts";
-import type { Idempotency } from "../http/execution.ts";
+import type { Execution, Idempotency } from "../http/execution.ts";
 import { httpPolicy } from "../http/policy.ts";
 import type { HttpOptions } from "../http/policy.ts";
 import { nodeExchange, sendAnswer, setHeaders } from "./node/exchange.ts";
@@ -44,10 +44,27 @@ interface Parsed {
 }
 type Next = (error?: unknown) => void;
 
+const executions = new WeakMap<IncomingMessage, Execution>();
+const listening = new WeakMap<object, Set<string>>();
+
+// Express tells of an error only those that handle errors: one at the end of the route, put there
+// once for a method, hears of it before those of the application and passes it on.
+function listenForErrors(route: object, method: string): void {
+  const methods = listening.get(route) ?? new Set();
+  if (methods.has(method)) return;
+  listening.set(route, methods.add(method));
+  const add = Reflect.get(route, method.toLowerCase()) as (handler: unknown) => unknown;
+  add.call(route, (error: unknown, req: IncomingMessage, _res: ServerResponse, next: Next) => {
+    executions.get(req)?.fail();
+    next(error);
+  });
+}
+
 /**
  * Protects what follows it in the chain: `app.post("/payments", idempotent(engine, { scope }),
  * pay)`. Errors given to `next` reach Express's error handlers; what those answer decides by its
- * status whether it is recorded. The handler finds its `Idempotency` in `req.idempotency`.
+ * status whether it is recorded (in a transaction, beside its handler, none is). The handler finds
+ * its `Idempotency` in `req.idempotency`.
  */
 export function idempotent<Req extends ExpressRequest = ExpressRequest>(
   engine: Engine,
@@ -71,9 +88,13 @@ export function idempotent<Req extends ExpressRequest = ExpressRequest>(
       case "bypass":
         setHeaders(res, admission.headers);
         return next();
-      case "execute":
-        req.idempotency = admission.execution.idempotency;
-        return guardResponse(res, admission.execution).run(() => next());
+      case "execute": {
+        const { execution } = admission;
+        req.idempotency = execution.idempotency;
+        executions.set(req, execution);
+        if (isInRoute && policy.transaction) listenForErrors(req.route, String(req.method));
+        return guardResponse(res, execution).run(() => next());
+      }
     }
   }
   const middleware = (req: Req, res: ServerResponse, next: Next): void =>

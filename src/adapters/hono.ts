@@ -48,13 +48,15 @@ export interface HonoOptions<C> extends HttpOptions<C> {
 // These are generic in Hono's types, or not to be asked for, and plain at run time.
 interface Inside {
   readonly executionCtx: unknown;
+  readonly error: Error | undefined;
   readonly set: (name: string, value: unknown) => void;
 }
 
 /**
  * Protects what follows it: `app.post("/payments", idempotent(engine, { scope }), pay)`. An error
  * that the handler throws reaches `app.onError`; what that answers decides by its status whether it
- * is recorded. The handler finds its `Idempotency` in `c.get("idempotency")`.
+ * is recorded (in a transaction none is). The handler finds its `Idempotency` in
+ * `c.get("idempotency")`.
  */
 export function idempotent<C extends HonoContext = HonoContext>(
   engine: Engine,
@@ -77,7 +79,11 @@ export function idempotent<C extends HonoContext = HonoContext>(
       case "execute": {
         const { execution } = admission;
         inside(c).set("idempotency", execution.idempotency);
-        const respond = () => ownResponse(c, next);
+        const respond = async (): Promise<Response> => {
+          const response = await ownResponse(c, next);
+          if (inside(c).error !== undefined) execution.fail();
+          return response;
+        };
         return replace(c, await settleResponse(execution, c.req.raw, respond));
       }
     }

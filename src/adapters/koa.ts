@@ -52,8 +52,8 @@ export interface KoaContext {
 /**
  * Protects what follows it: `router.post("/payments", idempotent(engine, { scope }), pay)`. An
  * error that the handler throws reaches the layers outside and Koa's own error handling; what those
- * answer decides by its status whether it is recorded. The handler finds its `Idempotency` in
- * `ctx.state.idempotency`.
+ * answer decides by its status whether it is recorded (in a transaction none is). The handler finds
+ * its `Idempotency` in `ctx.state.idempotency`.
  */
 export function idempotent<Ctx extends KoaContext = KoaContext>(
   engine: Engine,
@@ -102,6 +102,7 @@ async function execute(
   try {
     await guard.run(next);
   } catch (error) {
+    execution.fail();
     // Koa has no answer left to give: without this the claim would stay in progress.
     if (isDetached() || ctx.res.headersSent) await execution.release();
     throw error;

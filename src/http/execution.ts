@@ -51,6 +51,11 @@ export interface Execution {
   readonly isReplaceable: boolean;
   /** Whether a response of this status would be recorded now. */
   readonly records: (status: number) => boolean;
+  /**
+   * The handler has thrown: a transaction is rolled back, whatever the status of the answer that is
+   * made of it. Elsewhere the status decides.
+   */
+  readonly fail: () => void;
   /** The response was ended by somebody else than the handler, which is still at work (B-79). */
   readonly detach: () => void;
   /**
@@ -107,6 +112,9 @@ export function executionOf(
     maxRecordedBytes: policy.maxRecordedBytes,
     isReplaceable: policy.transaction !== undefined,
     records: (status) => isRecorded(status),
+    fail: () => {
+      if (policy.transaction !== undefined) isRecorded = () => false;
+    },
     detach: () => claim.detach(),
     settle: async ({ status, headers, body }) => {
       if (!isRecorded(status)) {

@@ -35,7 +35,8 @@ export type Verdict = "legal" | "illegal" | "undecided";
  */
 export function verdictOf(history: readonly Operation[]): Verdict {
   const verdict = judge(history, coarse);
-  // On a busy machine an operation may last long: then more instants of it have to be tried.
+  // An operation may last long on a busy machine: every millisecond of it has to be tried before a
+  // history is called illegal.
   return verdict === "illegal" ? judge(history, fine) : verdict;
 }
 
@@ -46,7 +47,7 @@ interface Grain {
   readonly mostVisited: number;
 }
 const coarse: Grain = { instants: 5, mostVisited: 20_000 };
-const fine: Grain = { instants: 100, mostVisited: 100_000 };
+const fine: Grain = { instants: Infinity, mostVisited: 300_000 };
 
 function judge(history: readonly Operation[], { instants, mostVisited }: Grain): Verdict {
   const dead = new Map<string, number>();

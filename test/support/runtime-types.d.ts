@@ -52,3 +52,27 @@ declare module "next/navigation" {
   export function redirect(url: string): never;
   export function notFound(): never;
 }
+
+declare module "@prisma/adapter-pg" {
+  export const PrismaPg: new (options: { readonly connectionString: string }) => object;
+}
+
+declare module "*/generated/prisma/client.ts" {
+  export namespace Prisma {
+    interface TransactionClient {
+      readonly order: {
+        create(args: {
+          readonly data: { readonly id: string; readonly amount: number };
+        }): Promise<object>;
+      };
+      $queryRawUnsafe<T = unknown>(query: string, ...values: unknown[]): Promise<T>;
+    }
+  }
+  export class PrismaClient {
+    constructor(options: { readonly adapter: object });
+    $transaction<T>(
+      work: (tx: Prisma.TransactionClient) => Promise<T>,
+      options?: { readonly timeout?: number },
+    ): Promise<T>;
+  }
+}

@@ -95,6 +95,17 @@ for (const [name, place] of places) {
       expect(await world.effects(key)).toBe(1);
     });
 
+    it("commits a refusal that the handler answers by itself: an outcome (B-71)", async () => {
+      const key = newKey();
+      then = ({ send }) => send(409, "no stock");
+      for (const replayed of [null, "true"]) {
+        const response = await served.post(key);
+        expect([response.status, await response.text()]).toEqual([409, "no stock"]);
+        expect(response.headers.get("idempotency-replayed")).toBe(replayed);
+        expect(await world.effects(key)).toBe(1);
+      }
+    });
+
     it.each([undefined, "writeHead"] as const)("tells of a refused COMMIT (%s)", async (head) => {
       const key = newKey();
       then = async ({ tx, send }) => {
@@ -180,6 +191,30 @@ describe("over fetch", () => {
       ),
     ).toEqual(told);
     expect(await world.effects("fetch")).toBe(0);
+  });
+
+  it.each([
+    ["commits before a redirect that is thrown", "NEXT_REDIRECT;push;/1;303;", [1, "true"]],
+    ["rolls back a refusal that is thrown", "NEXT_HTTP_ERROR_FALLBACK;404", [0, null]],
+  ])("%s, as in Next.js", async (_, digest, [effects, replayed]) => {
+    const engine = createEngine({ store: world.store });
+    const { transaction } = world;
+    const key = newKey();
+    let isFirst = true;
+    const handler = async (request: Request): Promise<Response> => {
+      await world.effect(idempotencyOf(request)?.transaction(transaction), key);
+      if (isFirst) throw Object.assign(new Error("Next.js answers."), { digest });
+      return new Response("made");
+    };
+    const guarded = onFetch(engine, handler, { ...options, transaction });
+    await expect(guarded(post(key))).rejects.toThrow("Next.js answers.");
+    expect(await world.effects(key)).toBe(effects);
+    isFirst = false;
+    const second = await guarded(post(key));
+    expect([second.headers.get("idempotency-replayed"), await world.effects(key)]).toEqual([
+      replayed,
+      1,
+    ]);
   });
 
   it("knows no transaction but that of the route", async () => {

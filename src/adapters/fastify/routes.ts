@@ -15,6 +15,8 @@ export interface FastifyRoute {
 interface Hooks {
   readonly preHandler: unknown;
   readonly onSend: unknown;
+  /** Hears of what the handler throws or sends as an error, before error handlers do. */
+  readonly onFailed: ((request: Request) => void) | undefined;
 }
 type Guard = (route: FastifyRoute, own: unknown) => Hooks;
 
@@ -54,7 +56,8 @@ export function guardRoutes(app: FastifyApp, methods: ReadonlySet<string>, guard
     const hooks = guard({ pattern: patternOf(route) }, own);
     route.preHandler = [route.preHandler ?? [], hooks.preHandler].flat();
     route.onSend = [route.onSend ?? [], hooks.onSend].flat();
-    route.handler = answering(route.handler);
+    const { onFailed } = hooks;
+    route.handler = answering(onFailed ? telling(route.handler, onFailed) : route.handler);
   });
   // Hooks of an instance reach its earlier routes as well.
   app.addHook("preHandler", ({ method, is404, routeOptions: { url, config } }, _reply, done) => {
@@ -94,6 +97,30 @@ function answering(handler: RouteOptions["handler"]): RouteOptions["handler"] {
         throw error;
       },
     );
+  };
+}
+
+function telling(
+  handler: RouteOptions["handler"],
+  onFailed: (request: Request) => void,
+): RouteOptions["handler"] {
+  return function tell(request, reply) {
+    const thrown = (error: unknown): never => {
+      onFailed(request);
+      throw error;
+    };
+    const { send } = reply;
+    const sent = (payload: unknown): unknown => {
+      if (payload instanceof Error) onFailed(request);
+      return send.call(reply, payload);
+    };
+    Object.assign(reply, { send: sent });
+    try {
+      const returned = handler.call(this, request, reply);
+      return isThenable(returned) ? returned.then(undefined, thrown) : returned;
+    } catch (error) {
+      return thrown(error);
+    }
   };
 }
 

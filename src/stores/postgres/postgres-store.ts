@@ -22,6 +22,8 @@ export type { ListenClient } from "./watch/listener.ts";
 export { migrationSql } from "./schema.ts";
 export { beginOn } from "./within/begin-on.ts";
 export type { PgPool, PgPoolClient } from "./within/begin-on.ts";
+export { fromPrisma } from "./within/prisma.ts";
+export type { PrismaTransaction } from "./within/prisma.ts";
 export { fromDrizzle, fromKysely } from "./within/query-builders.ts";
 export type { DrizzleTransaction, KyselyTransaction } from "./within/query-builders.ts";
 export type { SchemaOptions } from "./schema.ts";
@@ -54,7 +56,7 @@ export interface PostgresStore extends Store {
   /**
    * The same records through a transaction that you have begun and will end: a client of pg after
    * its BEGIN, the `sql` of `sql.begin`, the transaction of PGlite, or `fromKysely(trx)`,
-   * `fromDrizzle(tx)`. For `engine.with(store.within(tx)).run(…)`.
+   * `fromDrizzle(tx)`, `fromPrisma(tx)`. For `engine.with(store.within(tx)).run(…)`.
    */
   within(transaction: PostgresClient): Store;
 }

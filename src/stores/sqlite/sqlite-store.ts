@@ -32,6 +32,8 @@ export interface SqliteStore extends Store {
 /**
  * Opens (and creates) a store in the file at `path`, or `":memory:"`. Throws `store-unavailable`
  * when the file cannot be opened and `store-unsuitable` when a newer version of Latchkey wrote it.
+ * The process must not open the file through another SQLite library (better-sqlite3, libSQL,
+ * Prisma): neither sees the other's locks, and two could write at once.
  */
 export function sqliteStore(path: string, options: SqliteStoreOptions = {}): SqliteStore {
   const now = options.now ?? Date.now;

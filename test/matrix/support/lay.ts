@@ -73,6 +73,7 @@ export function typeErrors(
     lib: ["es2024"],
     module: "nodenext",
     noEmit: true,
+    allowImportingTsExtensions: true,
     skipLibCheck: true,
     types,
   };

@@ -15,7 +15,8 @@ interface Own {
 export function storeWithin(database: DatabaseSync, { file, now }: Own): Store {
   if (typeof database?.prepare !== "function" || file === null || database.location() !== file) {
     throw new TypeError(
-      "store.within() needs a DatabaseSync of your own, opened on the very file of the store.",
+      "store.within() needs a DatabaseSync of your own, opened on the very file of the store. " +
+        "Another library (better-sqlite3, libSQL, Prisma's) does not share its locks.",
     );
   }
   async function run<T>(work: () => T): Promise<T> {
