@@ -40,6 +40,17 @@ export function verdictOf(history: readonly Operation[]): Verdict {
   return verdict === "illegal" ? judge(history, fine) : verdict;
 }
 
+/** A history in lines, for a report: when, who, what, and the reply. */
+export function linesOf(history: readonly Operation[]): readonly string[] {
+  const startMs = Math.min(...history.map(({ calledAtMs }) => calledAtMs));
+  return history.map(({ actor, command, calledAtMs, returnedAtMs, reply }) => {
+    const { kind, ...more } = command as Command & { readonly fingerprint?: string };
+    const what = [kind, more.fingerprint].filter(Boolean).join(" ");
+    const seen = reply === undefined ? "lost" : JSON.stringify(reply);
+    return `${calledAtMs - startMs}–${returnedAtMs - startMs} ms, ${actor}: ${what} → ${seen}`;
+  });
+}
+
 interface Grain {
   /** At how many instants within its interval a command that sets a lease is tried. */
   readonly instants: number;
