@@ -47,7 +47,7 @@ async function faultsOf(
     faults.push(...histories.filter((_, index) => verdicts[index] === "illegal").map(linesOf));
     undecided += verdicts.filter((verdict) => verdict === "undecided").length;
   }
-  return undecided < count / 10 ? faults : [...faults, [`${undecided} of ${count} undecided`]];
+  return undecided < count / 4 ? faults : [...faults, [`${undecided} of ${count} undecided`]];
 }
 
 function shared(store: Store): readonly Store[] {
