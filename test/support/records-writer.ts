@@ -5,7 +5,7 @@
 import { once } from "node:events";
 import { writeSync } from "node:fs";
 import { sqliteStore } from "../../src/stores/sqlite/sqlite-store.ts";
-import { recordPayments } from "./payments.ts";
+import { recordPayments } from "./power-cut.ts";
 
 const store = sqliteStore(String(process.argv[2]));
 await store.check?.();

@@ -16,7 +16,7 @@ import { sqliteStore } from "../../../src/stores/sqlite/sqlite-store.ts";
 import type { Store } from "../../../src/stores/store.ts";
 import { cutPower, readTrace, tracing, whenHeard } from "../../support/disk-trace.ts";
 import type { DiskTrace } from "../../support/disk-trace.ts";
-import { forgottenIn, payments, recordPayments } from "../../support/payments.ts";
+import { forgottenIn, payments, recordPayments } from "../../support/power-cut.ts";
 import { until } from "../../support/poll.ts";
 import { serverUser, startPostgres } from "../../support/postgres-server.ts";
 import { guard, slay } from "../../support/server-process.ts";

@@ -7,9 +7,9 @@ import { readdirSync, statSync, truncateSync } from "node:fs";
 import { join } from "node:path";
 import { Redis } from "ioredis";
 import { afterEach, describe, expect, it } from "vitest";
-import type { Fingerprint, OwnerToken, RecordId } from "../../../src/machine/record.ts";
 import { redisStore } from "../../../src/stores/redis/redis-store.ts";
 import type { Store } from "../../../src/stores/store.ts";
+import { claimPayment, completePayment, findPayment } from "../../support/payments.ts";
 import { until } from "../../support/poll.ts";
 import { startRedis } from "../../support/redis-server.ts";
 import type { RedisProcess } from "../../support/redis-server.ts";
@@ -44,22 +44,10 @@ interface Place {
   readonly sizeOf: () => number;
 }
 
-const owner = "owner" as OwnerToken;
-const claim = {
-  owner,
-  fingerprint: "f" as Fingerprint,
-  operation: "POST /r",
-  leaseMs: 30_000,
-  retentionMs: 600_000,
-  onAbandoned: "takeover",
-} as const;
-const idOf = (index: number): RecordId => `payment-${index}` as RecordId;
-
 async function record(store: Store, [from, to]: readonly [number, number]): Promise<void> {
   for (let index = from; index < to; index += 1) {
-    await store.claim(idOf(index), claim);
-    const result = Buffer.from(`receipt ${index}`);
-    await store.complete(idOf(index), { owner, result, retentionMs: 600_000 });
+    await claimPayment(store, index);
+    await completePayment(store, index);
   }
 }
 
@@ -69,16 +57,12 @@ async function fateOf(
   count: number,
 ): Promise<{ readonly kept: number; readonly forgotten: number }> {
   await until(() => (client.status === "ready" ? client.ping() : undefined), { withinMs: 10_000 });
-  const rival = { ...claim, owner: "rival" as OwnerToken };
-  const replies = await Promise.all(
-    Array.from({ length: count }, (_, index) => store.claim(idOf(index), rival)),
-  );
-  const kept = replies.filter(
-    (reply, index) =>
-      reply.kind === "completed" && Buffer.from(reply.result).toString() === `receipt ${index}`,
-  );
-  const forgotten = replies.filter((reply) => reply.kind === "claimed");
-  return { kept: kept.length, forgotten: forgotten.length };
+  const all = Array.from({ length: count }, (_, index) => findPayment(store, index));
+  const found = await Promise.all(all);
+  return {
+    kept: found.filter((one) => one === "receipt").length,
+    forgotten: found.filter((one) => one === "claimed").length,
+  };
 }
 
 describe("a Redis with an append-only log", () => {
@@ -97,7 +81,7 @@ describe("a Redis with an append-only log", () => {
     const place = await open("always");
     await record(place.store, [0, 200]);
     const durable = place.sizeOf(); // written and synchronised before each reply
-    void place.store.claim(idOf(999), claim).catch(() => undefined); // under way: nobody knows
+    void claimPayment(place.store, 999).catch(() => undefined); // under way: nobody knows
     await place.server.kill();
     truncateSync(place.log(), durable);
     await place.server.restart();
