@@ -60,11 +60,19 @@ function listenForErrors(route: object, method: string): void {
   });
 }
 
+// Elsewhere it would hear of no error, and half of a handler's writes could be committed.
+function apart(): TypeError {
+  return new TypeError(
+    "In a transaction idempotent() must stand beside its handler: Express tells nobody else of " +
+      "errors. Write app.post(path, idempotent(engine, options), handler).",
+  );
+}
+
 /**
  * Protects what follows it in the chain: `app.post("/payments", idempotent(engine, { scope }),
  * pay)`. Errors given to `next` reach Express's error handlers; what those answer decides by its
- * status whether it is recorded (in a transaction, beside its handler, none is). The handler finds
- * its `Idempotency` in `req.idempotency`.
+ * status whether it is recorded (in a transaction none is: there it must stand beside its handler). The
+ * handler finds its `Idempotency` in `req.idempotency`.
  */
 export function idempotent<Req extends ExpressRequest = ExpressRequest>(
   engine: Engine,
@@ -73,10 +81,15 @@ export function idempotent<Req extends ExpressRequest = ExpressRequest>(
   const policy = httpPolicy(options);
   async function protect(req: Req, res: ServerResponse, next: Next): Promise<void> {
     // Before many routes (app.use) no pattern is known yet: then it is the path.
-    const isInRoute = req.route?.stack.some(({ handle }) => handle === middleware) === true;
-    const pattern = String(isInRoute ? req.route.path : req.path);
+    const layers = req.route?.stack.map(({ handle }) => handle) ?? [];
+    const own = layers.includes(middleware) ? req.route : undefined;
+    const pattern = String(own?.path ?? req.path);
     const operation = `${req.method} ${req.baseUrl}${pattern}`;
     const { body, file, files } = req as Parsed;
+    if (policy.transaction !== undefined) {
+      if (own === undefined || layers.at(-1) === middleware) throw apart();
+      listenForErrors(own, String(req.method));
+    }
     const place = { target: req.originalUrl, operation, parsed: { body, file, files } };
     const exchange = nodeExchange([req, res, req], [options, policy], place);
     const admission = await admit(engine, policy, exchange);
@@ -92,7 +105,6 @@ export function idempotent<Req extends ExpressRequest = ExpressRequest>(
         const { execution } = admission;
         req.idempotency = execution.idempotency;
         executions.set(req, execution);
-        if (isInRoute && policy.transaction) listenForErrors(req.route, String(req.method));
         return guardResponse(res, execution).run(() => next());
       }
     }

@@ -65,10 +65,8 @@ const onExpress =
   (framework: () => Express): Mount =>
   (listener, protection) => {
     const app = framework().set("env", "test"); // keeps its error handler from logging
-    if (protection !== undefined) {
-      app.all("/r", guardExpress(protection.engine, protection.options));
-    }
-    app.all("/r", (req, res) => void listener(req, res, req.idempotency));
+    const guards = protection ? [guardExpress(protection.engine, protection.options)] : [];
+    app.all("/r", ...guards, (req, res) => void listener(req, res, req.idempotency));
     return createServer(app);
   };
 

@@ -246,19 +246,26 @@ for (const [name, serve] of Object.entries(frameworks)) {
   });
 }
 
-it("no guarantee: on Express, apart from its handler, the status of an error decides", async () => {
-  const { store, transaction } = world;
-  const app = express().set("env", "test");
-  app.use(onExpress(createEngine({ store }), { scope: "public", transaction }));
-  app.post("/orders", async (req) => {
-    await world.effect(req.idempotency?.transaction(transaction), "apart");
-    throw Object.assign(new Error("no stock"), { status: 409 });
-  });
-  const listening = createServer(app);
-  const url = `http://127.0.0.1:${await portOf(listening)}/orders`;
-  const post = () => fetch(url, { method: "POST", headers: { "idempotency-key": "apart" } });
-  expect([(await post()).status, (await post()).status]).toEqual([409, 409]);
-  expect(await world.effects("apart")).toBe(1);
-  listening.closeAllConnections();
-  listening.close();
-});
+it.each([["before its routes"], ["in a route of its own"]] as const)(
+  "on Express, apart from its handler, it is refused: %s",
+  async (where) => {
+    const { store, transaction } = world;
+    const guard = onExpress(createEngine({ store }), { scope: "public", transaction });
+    const app = express().set("env", "test");
+    if (where === "before its routes") app.use(guard);
+    else app.post("/orders", guard);
+    let runs = 0;
+    app.post("/orders", (_req, res) => {
+      runs += 1;
+      res.end();
+    });
+    const listening = createServer(app);
+    const url = `http://127.0.0.1:${await portOf(listening)}/orders`;
+    const post = () => fetch(url, { method: "POST", headers: { "idempotency-key": where } });
+    const [one, other] = [await post(), await post()];
+    expect([one.status, other.status, runs]).toEqual([500, 500, 0]);
+    expect(await other.text()).toContain("must stand beside its handler");
+    listening.closeAllConnections();
+    listening.close();
+  },
+);
