@@ -125,6 +125,8 @@ export interface StepCommand {
  */
 export interface ResolveCommand {
   readonly kind: "resolve";
+  /** The attempt that was looked into: a record that has gone through another one is left alone. */
+  readonly attempt: number;
   readonly by: string;
   readonly note: string;
   readonly outcome:

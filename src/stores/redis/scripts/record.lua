@@ -91,6 +91,16 @@ local function leave(record, state)
   return record
 end
 
+-- The record as a claim would find it: in doubt where a lease has ended that nobody may take over.
+local function seen(record)
+  if record.state == "in-progress" and nowMs >= record.leaseEndsAtMs
+    and (record.committed or record.onAbandoned == "in-doubt") then
+    record.atMs, record.retentionMs = record.leaseEndsAtMs, false
+    return leave(record, "in-doubt")
+  end
+  return record
+end
+
 local function doubt(record)
   local expiresAtMs = math.max(record.expiresAtMs, nowMs + record.retentionMs)
   leave(record, "in-doubt")
