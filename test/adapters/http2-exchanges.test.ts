@@ -5,17 +5,22 @@
 import { createServer as createHttp1, request } from "node:http";
 import type { IncomingMessage } from "node:http";
 import { constants, createServer } from "node:http2";
-import type { ClientHttp2Stream, IncomingHttpHeaders } from "node:http2";
+import type { ClientHttp2Stream, Http2Server, IncomingHttpHeaders } from "node:http2";
 import { once } from "node:events";
 import type { AddressInfo } from "node:net";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { createAdaptorServer } from "@hono/node-server";
+import fastify from "fastify";
 import { Hono } from "hono";
+import Koa from "koa";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { idempotent as guardFastify } from "../../src/adapters/fastify.ts";
 import { idempotent as guardHono } from "../../src/adapters/hono.ts";
+import { idempotent as guardKoa } from "../../src/adapters/koa.ts";
 import { idempotent } from "../../src/adapters/node.ts";
 import { createEngine } from "../../src/engine/engine.ts";
+import type { Engine } from "../../src/engine/engine.ts";
 import { memoryStore } from "../../src/stores/memory.ts";
 import type { Store } from "../../src/stores/store.ts";
 import { until } from "../support/poll.ts";
@@ -30,7 +35,7 @@ afterAll(() => void process.off("warning", note));
 type Post = (body: string | undefined, key?: string) => Promise<Answered>;
 
 /** The first answer that is no conflict. */
-const settled = (post: Post, body = "body"): Promise<Answered> =>
+const settled = (post: Post, body: string | undefined): Promise<Answered> =>
   until(async () => {
     const answer = await post(body);
     return answer.status === 409 ? undefined : answer;
@@ -109,7 +114,7 @@ describe.each(Object.entries(mounts))("a response over HTTP/2 on %s", (_name, mo
     stream.pause();
     await until(() => runs === 1);
     await cancel(stream);
-    const replay = await settled(post);
+    const replay = await settled(post, "body");
     expect([replay.body === large + large, runs]).toEqual([true, 1]);
   });
 });
@@ -138,7 +143,7 @@ describe.each(Object.entries(mounts))("a response over HTTP/2 on %s", (_name, mo
     await cancel(left);
     gate.resolve();
     await until(() => runs === 1);
-    expect((await settled(post)).body === `one ${large}`).toBe(true);
+    expect((await settled(post, "body")).body === `one ${large}`).toBe(true);
     expect(runs).toBe(1);
   });
 
@@ -159,9 +164,62 @@ describe.each(Object.entries(mounts))("a response over HTTP/2 on %s", (_name, mo
     await until(() => runs === 1);
     dying.session.destroy();
     gate.resolve();
-    const replay = await settled((await listen()).post);
+    const replay = await settled((await listen()).post, "body");
     expect([replay.body, runs]).toEqual(["done", 1]);
   });
+});
+
+/** What a handler leaves to its framework, once the gate opens: text for "t", a stream otherwise. */
+const frameworks: Readonly<Record<string, (engine: Engine, made: Made) => Promise<Http2Server>>> = {
+  Fastify: async (engine, made) => {
+    const app = fastify({ http2: true });
+    await app.register(guardFastify(engine, { scope: "public" }));
+    app.post("/r", (_request, reply) => made().then((body) => reply.type("text/plain").send(body)));
+    await app.ready();
+    return app.server;
+  },
+  Koa: async (engine, made) => {
+    const app = new Koa();
+    app.silent = true;
+    app.use(guardKoa(engine, { scope: "public" }));
+    app.use(async (ctx) => {
+      ctx.type = "text/plain";
+      ctx.body = await made();
+    });
+    const callback = app.callback();
+    return createServer((req, res) => void callback(req, res));
+  },
+};
+type Made = () => Promise<string | Readable>;
+
+describe.each(Object.entries(frameworks))("what %s sends over HTTP/2", (_name, mount) => {
+  it.each(["text", "stream"])(
+    "as a %s is recorded, its client there or gone (B-76)",
+    async (how) => {
+      const gate = Promise.withResolvers<void>();
+      let runs = 0;
+      const engine = createEngine({ store: memoryStore() });
+      const server = await mount(engine, async () => {
+        runs += 1;
+        if (runs === 2) await gate.promise;
+        return how === "text" ? `one ${large}` : Readable.from(["one ", large]);
+      });
+      const { begin, post } = await serve(server);
+      const first = await post(undefined, "there");
+      expect([first.status, first.body === `one ${large}`]).toEqual([200, true]);
+      const left = begin("gone", {}, true);
+      await until(() => runs === 2);
+      await cancel(left);
+      gate.resolve();
+      for (const key of ["there", "gone"]) {
+        const replay = await settled((body) => post(body, key), undefined);
+        expect(replay.headers["idempotency-replayed"]).toBe("true");
+        expect(replay.headers["content-type"]).toBe(first.headers["content-type"]);
+        expect(replay.body === first.body).toBe(true);
+      }
+      expect(runs).toBe(2);
+    },
+  );
 });
 
 describe("over HTTP/2 on node", () => {
@@ -235,7 +293,7 @@ describe("over HTTP/2 on node", () => {
     late.resolve();
     expect(await first).toMatchObject({ status: 504, body: "timeout" });
     gate.resolve();
-    expect(await settled(post)).toMatchObject({ status: 201, body: "late" });
+    expect(await settled(post, "body")).toMatchObject({ status: 201, body: "late" });
   });
 });
 
@@ -257,7 +315,7 @@ describe("over HTTP/2 on Hono's Node server", () => {
     await cancel(left);
     expect((await post("body")).status).toBe(409);
     gate.resolve();
-    const replay = await settled(post);
+    const replay = await settled(post, "body");
     expect(replay).toMatchObject({ status: 200, body: "got body" });
     expect(replay.headers["idempotency-replayed"]).toBe("true");
     expect((await post("other")).status).toBe(422);
