@@ -169,7 +169,8 @@ describe.each(Object.entries(mounts))("a response over HTTP/2 on %s", (_name, mo
   });
 });
 
-/** What a handler leaves to its framework, once the gate opens: text for "t", a stream otherwise. */
+type Made = () => Promise<string | Readable>;
+/** Handlers that leave what was made to their framework. */
 const frameworks: Readonly<Record<string, (engine: Engine, made: Made) => Promise<Http2Server>>> = {
   Fastify: async (engine, made) => {
     const app = fastify({ http2: true });
@@ -190,7 +191,6 @@ const frameworks: Readonly<Record<string, (engine: Engine, made: Made) => Promis
     return createServer((req, res) => void callback(req, res));
   },
 };
-type Made = () => Promise<string | Readable>;
 
 describe.each(Object.entries(frameworks))("what %s sends over HTTP/2", (_name, mount) => {
   it.each(["text", "stream"])(
