@@ -2,35 +2,33 @@
  * How many bytes a record takes in each store: `node bench/record-bytes.ts [redis://…]
  * [postgres://…]`. SQLite is measured in a temporary file; servers that are named should be empty.
  */
-import { hash } from "node:crypto";
 import { mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
+import { systemRuntime } from "../src/engine/runtime.ts";
 import { encodeEnvelope } from "../src/engine/values/codec.ts";
-import type { Fingerprint, OwnerToken, RecordId } from "../src/machine/record.ts";
+import { digestOf, namesOf } from "../src/engine/values/key.ts";
+import type { Fingerprint, OwnerToken } from "../src/machine/record.ts";
 import { storeFromUrl } from "../src/stores/store-from-url.ts";
 import type { Store } from "../src/stores/store.ts";
 
 const count = 20_000;
+const names = namesOf();
 const bodyBytes = 328;
 const head = { status: 201, headers: [["content-type", "application/json; charset=utf-8"]] };
 const result = encodeEnvelope("http", head, Buffer.alloc(bodyBytes, "x"));
 
-function named(text: string): string {
-  return hash("sha256", text, "base64url");
-}
-
 async function fill(store: Store, name: string, isCompleted: boolean): Promise<void> {
-  const ids = Array.from({ length: count }, (_, index) => named(`${name} ${index}`));
+  const keys = Array.from({ length: count }, (_, index) => `${name} ${index}`);
   for (let start = 0; start < count; start += 500) {
     await Promise.all(
-      ids.slice(start, start + 500).map(async (text) => {
-        const id = text as RecordId;
-        const owner = crypto.randomUUID() as OwnerToken;
-        const fingerprint = named(text) as Fingerprint;
-        const times = { leaseMs: 30_000, retentionMs: 86_400_000 };
+      keys.slice(start, start + 500).map(async (key) => {
         const what = { operation: "POST /payments", onAbandoned: "takeover" } as const;
+        const id = names.recordId("acme", what.operation, key);
+        const owner = systemRuntime.token() as OwnerToken;
+        const fingerprint = names.fingerprint(digestOf([key]) as Fingerprint);
+        const times = { leaseMs: 30_000, retentionMs: 86_400_000 };
         await store.claim(id, { owner, fingerprint, ...what, ...times });
         if (isCompleted) await store.complete(id, { owner, result, retentionMs: 86_400_000 });
       }),

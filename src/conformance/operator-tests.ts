@@ -34,7 +34,12 @@ export const operatorTests: Readonly<Record<string, StoreTest>> = {
     deepStrictEqual(anew.steps, {});
   },
   "keeps what operators say about a record in doubt": async ({ store }, id) => {
-    const word = { by: "ops", note: "asked the bank", outcome: { kind: "not-executed" } } as const;
+    const word = {
+      attempt: 1,
+      by: "ops",
+      note: "asked the bank",
+      outcome: { kind: "not-executed" },
+    } as const;
     await store.claim(id, claimBy(a));
     deepStrictEqual(await store.resolve(id, word), { kind: "not-in-doubt" });
     await doubt(store, id, a);
@@ -43,9 +48,8 @@ export const operatorTests: Readonly<Record<string, StoreTest>> = {
     ok(second.kind === "claimed" && second.attempt === 2);
     await doubt(store, id, b);
     const outcome = { kind: "failed", result: two, retentionMs } as const;
-    deepStrictEqual(await store.resolve(id, { by: "eve", note: "declined", outcome }), {
-      kind: "resolved",
-    });
+    const other = { attempt: 2, by: "eve", note: "declined", outcome };
+    deepStrictEqual(await store.resolve(id, other), { kind: "resolved" });
     const kept = await store.get(id);
     ok(kept?.state === "completed");
     deepStrictEqual(kept.result, two);
@@ -57,8 +61,55 @@ export const operatorTests: Readonly<Record<string, StoreTest>> = {
       ],
     );
   },
+  "hears no operator on another attempt than the record's": async ({ store }, id) => {
+    await store.claim(id, claimBy(a));
+    await store.release(id, a);
+    await store.claim(id, claimBy(b));
+    await doubt(store, id, b);
+    const before = await store.get(id);
+    const outcome = { kind: "not-executed" } as const;
+    for (const attempt of [1, 3]) {
+      const word = { attempt, by: "ops", note: "looked into it", outcome };
+      deepStrictEqual(await store.resolve(id, word), { kind: "not-in-doubt" });
+      deepStrictEqual(await store.get(id), before);
+    }
+    const heard = { attempt: 2, by: "ops", note: "looked into it", outcome };
+    deepStrictEqual(await store.resolve(id, heard), { kind: "resolved" });
+  },
+  "shows what a claim would find, and hears operators on it": async ({ store, clock }, id) => {
+    const ids = ["committed", "cautious", "free"].map((name) => `${id}-${name}` as RecordId);
+    const [committed, cautious, free] = ids as [RecordId, RecordId, RecordId];
+    await store.claim(committed, claimBy(a));
+    await store.commit(committed, a);
+    await store.claim(cautious, claimBy(a, { onAbandoned: "in-doubt" }));
+    await store.claim(free, claimBy(a));
+    const statesOf = async (): Promise<readonly unknown[]> => {
+      const got = await Promise.all(ids.map((name) => store.get(name)));
+      for (const state of ["in-doubt", "in-progress"] as const) {
+        const listed = (await allOf(store, state)).filter((entry) => ids.includes(entry.id));
+        const wanted = ids.filter((_, index) => got[index]?.state === state);
+        deepStrictEqual(listed.map((entry) => entry.id).toSorted(), wanted.toSorted());
+        ok(listed.every(({ record }) => record.state === state));
+      }
+      return got.map((record) => record?.state);
+    };
+    await clock.advance(99);
+    deepStrictEqual(await statesOf(), ["in-progress", "in-progress", "in-progress"]);
+    const word = { attempt: 1, by: "ops", note: "n", outcome: { kind: "not-executed" } } as const;
+    deepStrictEqual(await store.resolve(committed, word), { kind: "not-in-doubt" });
+    await clock.advance(1);
+    deepStrictEqual(await statesOf(), ["in-doubt", "in-doubt", "in-progress"]);
+    deepStrictEqual(await store.resolve(free, word), { kind: "not-in-doubt" });
+    deepStrictEqual(await store.resolve(committed, word), { kind: "resolved" });
+    // Its owner is late, but nobody has spoken of it.
+    deepStrictEqual(
+      await store.complete(cautious, { owner: a, result: one, retentionMs }),
+      recorded,
+    );
+    deepStrictEqual(await statesOf(), ["released", "completed", "in-progress"]);
+  },
   "tells a late owner that an operator has spoken for it": async ({ store }, id) => {
-    const word = { by: "ops", note: "n" } as const;
+    const word = { attempt: 1, by: "ops", note: "n" } as const;
     const late = { owner: a, result: two, retentionMs };
     for (const kind of ["completed", "failed"] as const) {
       const name = `${id}-${kind}` as RecordId;
@@ -122,7 +173,7 @@ async function doubt(store: Store, id: RecordId, owner: OwnerToken): Promise<voi
 
 async function allOf(
   store: Store,
-  state?: "in-doubt",
+  state?: "in-doubt" | "in-progress",
 ): Promise<readonly RecordPage["records"][number][]> {
   const query = state === undefined ? { limit: 2 } : { limit: 2, state };
   const found: RecordPage["records"][number][] = [];

@@ -2,14 +2,14 @@
  * The outside world as the engine sees it: clock, randomness, timers. Injected, so that tests
  * never sleep.
  */
-import { randomUUID } from "node:crypto";
+import { randomBytes } from "node:crypto";
 
 export interface Runtime {
   /** Monotonic milliseconds, for local deadlines only; leases are judged by the store's clock. */
   readonly nowMs: () => number;
   /** Jitter in [0, 1). */
   readonly random: () => number;
-  /** A fresh token nobody can guess. */
+  /** A fresh token nobody can guess, of as few characters as will do. */
   readonly token: () => string;
   /**
    * Runs `action` once after `delayMs`; returns what cancels it. A `background` timer keeps no
@@ -22,7 +22,7 @@ export interface Runtime {
 export const systemRuntime: Runtime = Object.freeze({
   nowMs: () => performance.now(),
   random: () => Math.random(),
-  token: () => randomUUID(),
+  token: () => randomBytes(15).toString("base64url"),
   timer: (action: () => void, delayMs: number, background = false) => {
     const handle = setTimeout(action, delayMs);
     if (background) handle.unref?.();

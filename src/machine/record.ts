@@ -4,11 +4,17 @@
  * each store's own matter.
  */
 
-/** SHA-256 over scope, operation and key (base64url): the only name a store knows a record by. */
+/**
+ * The first 192 bits of SHA-256 over scope, operation and key (base64url): the only name a store
+ * knows a record by.
+ */
 export type RecordId = string & { readonly brand: "RecordId" };
 /** Random token that says whose claim it is; every write is checked against it. */
 export type OwnerToken = string & { readonly brand: "OwnerToken" };
-/** SHA-256 over what was asked (base64url): the same key with another fingerprint is a mismatch. */
+/**
+ * The first 192 bits of SHA-256 over what was asked (base64url): the same key with another
+ * fingerprint is a mismatch.
+ */
 export type Fingerprint = string & { readonly brand: "Fingerprint" };
 /** What happens to an uncommitted record whose lease ended: another owner may run it, or nobody. */
 export type OnAbandoned = "takeover" | "in-doubt";
@@ -125,6 +131,8 @@ export interface StepCommand {
  */
 export interface ResolveCommand {
   readonly kind: "resolve";
+  /** The attempt that was looked into: a record that has gone through another one is left alone. */
+  readonly attempt: number;
   readonly by: string;
   readonly note: string;
   readonly outcome:

@@ -75,6 +75,21 @@ export function isOver(record: Before, nowMs: number): boolean {
   return record !== undefined && nowMs >= record.expiresAtMs;
 }
 
+/**
+ * The record as a claim would find it: `undefined` when its retention is over, and in doubt where
+ * the lease has ended of an owner whom nobody may take over from, from the end of that lease.
+ */
+export function seenAt(record: Before, nowMs: number): Before {
+  if (record === undefined || isOver(record, nowMs)) return undefined;
+  if (record.state !== "in-progress" || !isDoubtful(record, nowMs)) return record;
+  const { committed, leaseEndsAtMs: doubtedAtMs } = record;
+  return { ...identity(record), ...kept(record), state: "in-doubt", committed, doubtedAtMs };
+}
+
+function isDoubtful(record: InProgressRecord, nowMs: number): boolean {
+  return nowMs >= record.leaseEndsAtMs && (record.committed || record.onAbandoned === "in-doubt");
+}
+
 // The order of the questions is the contract: retention, fingerprint, state, lease (B-56: a
 // mismatch beats a conflict).
 function claim(record: Before, command: ClaimCommand, at: Instant): Step<ClaimReply> {
@@ -112,7 +127,7 @@ function claimHeld(record: InProgressRecord, command: ClaimCommand, at: Instant)
       runningForMs: Math.max(0, nowMs - record.claimedAtMs),
     });
   }
-  if (record.committed || record.onAbandoned === "in-doubt") {
+  if (isDoubtful(record, nowMs)) {
     const next = doubt(record, nowMs);
     return { next, reply: { kind: "in-doubt", operation: next.operation } };
   }
@@ -203,9 +218,12 @@ function release(record: Before, command: ReleaseCommand, nowMs: number): Step<R
   return { next, reply: { kind: "released" } };
 }
 
-function resolve(record: Before, command: ResolveCommand, nowMs: number): Step<ReplyTo["resolve"]> {
-  if (record?.state !== "in-doubt") return stay(record, { kind: "not-in-doubt" });
-  const { outcome, by, note } = command;
+function resolve(stored: Before, command: ResolveCommand, nowMs: number): Step<ReplyTo["resolve"]> {
+  const record = seenAt(stored, nowMs);
+  const { attempt, outcome, by, note } = command;
+  if (record?.state !== "in-doubt" || record.attempt !== attempt) {
+    return stay(stored, { kind: "not-in-doubt" });
+  }
   const resolution = { outcome: outcome.kind, by, note, atMs: nowMs };
   const resolutions = [...(record.resolutions ?? []), resolution];
   const next: StoredRecord =

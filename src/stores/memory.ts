@@ -5,7 +5,7 @@
  */
 import { LatchkeyError } from "../errors.ts";
 import type { Command, RecordId, ReplyTo, StoredRecord } from "../machine/record.ts";
-import { isOver, transition } from "../machine/transition.ts";
+import { isOver, seenAt, transition } from "../machine/transition.ts";
 import { noteRetentionMs, pageLimit, pageOf, recordPage } from "./listing.ts";
 import type { Note, NotePage, PageQuery, Store } from "./store.ts";
 import { createWatchers, freesWaiters } from "./watchers.ts";
@@ -67,16 +67,15 @@ export function memoryStore(options: MemoryStoreOptions = {}): Store {
       apply(id, { kind: "complete", owner, result: result.slice(), retentionMs }),
     release: (id, owner) => apply(id, { kind: "release", owner }),
     resolve: (id, word) => apply(id, { kind: "resolve", ...word }),
-    get: async (id) => {
-      const record = records.get(id);
-      return isOver(record, now()) ? undefined : record;
-    },
+    get: async (id) => seenAt(records.get(id), now()),
     list: async (query = {}) => {
       const { state } = query;
-      const kept = [...records].filter(
-        ([, record]) => !isOver(record, now()) && (state ?? record.state) === record.state,
-      );
-      const all = kept.map(([id, record]) => [id, { id, record }] as const);
+      const nowMs = now();
+      const all = [...records].flatMap(([id, stored]) => {
+        const record = seenAt(stored, nowMs);
+        const isAsked = record !== undefined && (state ?? record.state) === record.state;
+        return isAsked ? [[id, { id, record }] as const] : [];
+      });
       const { entries, next } = pageOf(behind(all, query), pageLimit(query), ({ id }) => id);
       return recordPage(entries, next);
     },

@@ -35,14 +35,22 @@ export interface Store {
   step(id: RecordId, step: Omit<StepCommand, "kind">): Promise<StepReply>;
   complete(id: RecordId, completion: Completion): Promise<CompleteReply>;
   release(id: RecordId, owner: OwnerToken): Promise<ReleaseReply>;
+  /** Of an attempt that is not the record's, or not in doubt, nothing is written. */
   resolve(id: RecordId, word: Omit<ResolveCommand, "kind">): Promise<ResolveReply>;
-  /** The record as it stands, for operators and tests; `undefined` when absent or over. */
+  /**
+   * The record as a claim would find it, for operators and tests; `undefined` when absent or over.
+   * Where a lease has ended that nobody may take over, it is in doubt, whether a claim has written
+   * so or not.
+   */
   get(id: RecordId): Promise<StoredRecord | undefined>;
   /**
    * Deletes a record whatever its state. For operators: the next request with this key executes.
    */
   forget(id: RecordId): Promise<boolean>;
-  /** The records of a state, or all, page by page; for operators. Rejects a limit over 1000. */
+  /**
+   * The records of a state, or all, page by page, each as `get` has it; for operators. Rejects a
+   * limit over 1000.
+   */
   list(query?: ListQuery): Promise<RecordPage>;
   /**
    * Puts a record on the list of what somebody must look at. One note a record and reason, kept
@@ -91,11 +99,11 @@ export interface PageQuery {
   readonly after?: string;
 }
 export interface ListQuery extends PageQuery {
-  /** Only records that are stored in this state. */
+  /** Only records that a claim would find in this state. */
   readonly state?: StoredRecord["state"];
 }
 
-/** A record as it is stored, without the bytes of its results. */
+/** A record as a claim would find it, without the bytes of its results. */
 export type ListedRecord = ListedState<StoredRecord>;
 type ListedState<State> = State extends CompletedRecord
   ? Omit<State, "result">

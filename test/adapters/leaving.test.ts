@@ -185,6 +185,26 @@ describe.each(places)("behind a client that left on %s", (_name, place) => {
   );
 });
 
+// On Nest the handler's request does not show it.
+const telling = places.filter(([name]) => !name.startsWith("Nest"));
+it.each(telling)(
+  "what is piped behind what nobody took is recorded on %s",
+  async (_name, place) => {
+    const gate = Promise.withResolvers<void>();
+    const exchange = await open(place, async (res, { socket }) => {
+      await gate.promise;
+      res.write(text.slice(0, 500_000));
+      await until(() => socket.destroyed);
+      Readable.from([text.slice(500_000)]).pipe(res);
+    });
+    await using _ = exchange.served;
+    exchange.socket.resetAndDestroy();
+    gate.resolve();
+    expect((await exchange.outcome()) === text).toBe(true);
+    expect(exchange.runs()).toBe(1);
+  },
+);
+
 describe.each(places)("a client that left on %s", (_name, place) => {
   it("ends an event stream at once, which is omitted, begun or not (B-110)", async () => {
     for (const begun of [true, false]) {

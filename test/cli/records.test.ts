@@ -170,7 +170,7 @@ describe("latchkey records", () => {
       const cursor = /^More: --after (\S+)$/m.exec(first.output)?.[1] ?? "";
       const rest = await run("records", "list", "--after", cursor);
       expect(rest.output).not.toContain("More:");
-      const found = [...(first.output + rest.output).matchAll(/^([\w-]{43}) /gm)];
+      const found = [...(first.output + rest.output).matchAll(/^([\w-]{32}) /gm)];
       expect(found.map(([, id]) => id)).toEqual(ids.toSorted());
     });
   });

@@ -230,7 +230,9 @@ describe.each(stores)("an operator's word on %s", (_name, open) => {
     expect(await engine.resolve(target, word)).toBe("not-in-doubt");
     expect(await engine.run<unknown>(request, never)).toBe("taken over");
   });
+});
 
+describe.each(stores)("an operator's word on an attempt, on %s", (_name, open) => {
   it("counts only for the attempt that was looked into", async () => {
     const { engine, cutOff, advance } = await setUp(open);
     const word = { outcome: "not-executed", attempt: 1, ...signed } as const;
@@ -242,6 +244,29 @@ describe.each(stores)("an operator's word on %s", (_name, open) => {
     expect((await engine.find(target))?.record).toMatchObject({ state: "in-doubt", attempt: 2 });
   });
 
+  it("is not heard on an attempt that began while it was on its way", async () => {
+    const { store, engine, cutOff, advance } = await setUp(open);
+    await abandon(cutOff);
+    await advance(1000);
+    const word = { outcome: "not-executed", ...signed } as const;
+    const slow: Store = {
+      ...store,
+      resolve: async (id, command) => {
+        await engine.resolve(target, word); // somebody else's
+        await abandon(cutOff);
+        await advance(1000);
+        return store.resolve(id, command);
+      },
+    };
+    const late = createEngine({ store: slow, runtime: virtualRuntime() });
+    expect(await late.resolve(target, word)).toBe("not-in-doubt");
+    const found = await engine.find(target);
+    expect(found?.record).toMatchObject({ state: "in-doubt", attempt: 2 });
+    expect(found?.record.resolutions).toHaveLength(1);
+  });
+});
+
+describe.each(stores)("an operator's word once heard, on %s", (_name, open) => {
   it("takes the record's notes off the list and sends its waiters on", async () => {
     const { engine, cutOff, clock, store, kinds } = await setUp(open);
     await abandon(cutOff);

@@ -38,6 +38,7 @@ const command: fc.Arbitrary<Command> = fc.oneof(
   fc.record({ kind: fc.constant("release" as const), owner }),
   fc.record({
     kind: fc.constant("resolve" as const),
+    attempt: fc.constantFrom(1, 1, 2, 3),
     by: fc.constant("ops"),
     note: fc.string({ maxLength: 4 }),
     outcome: fc.oneof(

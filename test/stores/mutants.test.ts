@@ -79,6 +79,46 @@ const mutants: Readonly<Record<string, Mutation>> = {
       return isOwner ? { kind: "recorded" } : reply;
     },
   }),
+  "resolves whatever attempt stands": (store) => ({
+    resolve: async (id, word) => {
+      const { attempt } = (await store.get(id)) ?? word;
+      return store.resolve(id, { ...word, attempt });
+    },
+  }),
+  "lists only the doubts that were told to somebody": (store) => {
+    const told = new Set<string>();
+    return {
+      claim: async (id, claim) => noting(id, await store.claim(id, claim)),
+      release: async (id, owner) => noting(id, await store.release(id, owner)),
+      list: async (query) => {
+        const page = await store.list(query);
+        const isTold = ({ id, record }: (typeof page.records)[number]) =>
+          record.state !== "in-doubt" || told.has(id);
+        return { ...page, records: page.records.filter(isTold) };
+      },
+    };
+    function noting<Reply extends { readonly kind: string }>(id: string, reply: Reply): Reply {
+      if (reply.kind === "in-doubt") told.add(id);
+      return reply;
+    }
+  },
+  "hears operators only after somebody was told": (store) => {
+    const told = new Set<string>();
+    return {
+      claim: async (id, claim) => {
+        const reply = await store.claim(id, claim);
+        if (reply.kind === "in-doubt") told.add(id);
+        return reply;
+      },
+      release: async (id, owner) => {
+        const reply = await store.release(id, owner);
+        if (reply.kind === "in-doubt") told.add(id);
+        return reply;
+      },
+      resolve: async (id, word) =>
+        told.has(id) ? store.resolve(id, word) : { kind: "not-in-doubt" },
+    };
+  },
   "forgets who resolved a record": (store) => ({
     resolve: (id, word) => store.resolve(id, { ...word, by: "" }),
   }),

@@ -182,8 +182,8 @@ const races = {
       await store.claim(id, claimBy(a, long));
       await store.commit(id, a);
       await store.release(id, a);
-      const outcome = { kind: "not-executed" } as const;
-      return race(["eve", "bob"].map((by) => () => store.resolve(id, { by, note: "", outcome })));
+      const word = { attempt: 1, note: "", outcome: { kind: "not-executed" } } as const;
+      return race(["eve", "bob"].map((by) => () => store.resolve(id, { ...word, by })));
     },
   },
 } as const satisfies Readonly<Record<string, Race>>;

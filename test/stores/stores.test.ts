@@ -4,6 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { storeSuite } from "../../src/conformance/store-suite.ts";
+import { systemRuntime } from "../../src/engine/runtime.ts";
+import { digestOf, namesOf } from "../../src/engine/values/key.ts";
 import { memoryStore } from "../../src/stores/memory.ts";
 import * as lua from "../../src/stores/redis/scripts.generated.ts";
 import { sqliteStore } from "../../src/stores/sqlite/sqlite-store.ts";
@@ -91,6 +93,22 @@ describe("the Redis store", () => {
     expect(commands).toEqual(["evalsha", "evalsha", "evalsha", "evalsha", "ping"]);
   });
 
+  it("adds at most 96 bytes to a result, and keeps a claim in 112", async () => {
+    const { redis, store } = subject;
+    const names = namesOf();
+    const id = names.recordId("acme", "POST /payments", "k");
+    const owner = systemRuntime.token() as never;
+    const fingerprint = names.fingerprint(digestOf(["asked"]) as never);
+    const times = { leaseMs: 30_000, retentionMs: 86_400_000 };
+    const what = { operation: "POST /payments", onAbandoned: "takeover" } as const;
+    await store.claim(id, { owner, fingerprint, ...what, ...times });
+    expect(await redis.strlen(`t:${id}`)).toBeLessThanOrEqual(112);
+    const result = new Uint8Array(411);
+    await store.step(id, { owner, name: "done with it", result });
+    await store.complete(id, { owner, result, retentionMs: 86_400_000 });
+    expect(await redis.strlen(`t:${id}`)).toBeLessThanOrEqual(result.length + 96);
+  });
+
   it("treats a record it cannot read as locked, never as free (B-97)", async () => {
     const { redis, store } = subject;
     const claim = { leaseMs: 100, retentionMs: 5000, onAbandoned: "takeover" } as const;
@@ -99,17 +117,24 @@ describe("the Redis store", () => {
     const sound = await redis.getBuffer("t:sound");
     await redis.set("t:text", "not a record");
     await redis.lpush("t:list", "not a string");
-    await redis.set("t:version", Buffer.from(sound ?? []).fill(9, 3, 4));
-    await redis.eval(
-      "local r = cmsgpack.unpack(redis.call('GET', KEYS[1])); r[9] = 'soon'; " +
-        "redis.call('SET', KEYS[2], cmsgpack.pack(r))",
-      2,
-      "t:sound",
-      "t:types",
-    );
-    for (const id of ["text", "list", "version", "types"]) {
+    await redis.set("t:empty", "");
+    await redis.set("t:torn", (sound ?? Buffer.alloc(0)).subarray(0, -1));
+    const changes = {
+      version: "r[1] = 2",
+      state: "r[2] = 5",
+      types: "r[9] = 'soon'",
+      more: "r[#r + 1] = {}",
+      less: "r[#r] = nil",
+      lists: "r[#r + 1] = 'steps'; r[#r + 1] = false",
+    };
+    for (const [id, change] of Object.entries(changes)) {
+      const read = "local r = cmsgpack.unpack(redis.call('GET', KEYS[1]))";
+      const write = "redis.call('SET', KEYS[2], cmsgpack.pack(r))";
+      await redis.eval(`${read}; ${change}; ${write}`, 2, "t:sound", `t:${id}`);
+    }
+    for (const id of ["text", "list", "empty", "torn", ...Object.keys(changes)]) {
       const failure: unknown = await store.claim(id as never, owned).catch((error) => error);
-      expect(failure).toMatchObject({ code: "store-corrupt" });
+      expect({ id, failure }).toMatchObject({ id, failure: { code: "store-corrupt" } });
     }
   });
 });

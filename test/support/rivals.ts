@@ -85,6 +85,12 @@ function commandOf(dice: Dice, owner: OwnerToken): Command {
     { kind: "complete", owner, result, retentionMs },
     { kind: "release", owner },
     { kind: "release", owner },
-    { kind: "resolve", by: "ops", note: "n", outcome: { kind: "not-executed" } },
+    {
+      kind: "resolve",
+      attempt: dice.pick([1, 2, 3, 4]),
+      by: "ops",
+      note: "n",
+      outcome: { kind: "not-executed" },
+    },
   ]);
 }

@@ -3,6 +3,7 @@
  * as if untouched.
  */
 import type { IncomingMessage } from "node:http";
+import type { ServerHttp2Stream } from "node:http2";
 import type { Content } from "../../engine/values/fingerprint.ts";
 import type { HttpPolicy } from "../../http/policy.ts";
 import { contentOfBytes } from "../../http/target.ts";
@@ -33,9 +34,20 @@ export async function peekBody(
 function lengthOf(req: IncomingMessage): string {
   const [length] = fieldLines(req, "content-length");
   if (length !== undefined) return length;
-  const { stream } = req as { readonly stream?: { readonly endAfterHeaders?: boolean } };
-  if (req.httpVersionMajor > 1) return stream?.endAfterHeaders === true ? "none" : "unknown";
+  const stream = streamOf(req);
+  if (stream !== undefined) return stream.endAfterHeaders ? "none" : "unknown";
   return fieldLines(req, "transfer-encoding").length > 0 ? "unknown" : "none";
+}
+
+/** The HTTP/2 stream of a request, where it came over one. */
+export function streamOf(req: IncomingMessage): ServerHttp2Stream | undefined {
+  return req.httpVersionMajor > 1 ? (Reflect.get(req, "stream") as ServerHttp2Stream) : undefined;
+}
+
+/** Whether all of a body has come. HTTP/2 calls what was read to its end or cancelled complete. */
+function isWhole(req: IncomingMessage): boolean {
+  const stream = streamOf(req);
+  return stream === undefined ? req.complete : stream.readableEnded && !stream.aborted;
 }
 
 /** The field lines of a header as they came, before Node joins them. */
@@ -70,7 +82,7 @@ function collect(
       if (total > limitBytes) {
         finish("too-large");
         req.resume(); // or the connection would be stuck with it
-      } else if (req.complete) {
+      } else if (isWhole(req)) {
         const body = Buffer.concat(chunks);
         finish(body);
         if (body.length > 0) req.unshift(body);

@@ -39,8 +39,9 @@ export function clientOf(res: ServerResponse, leaving: Leaving): Client {
   const emit = res.emit.bind(res) as (name: string | symbol, ...args: unknown[]) => boolean;
   const { socket } = res.req;
   const waiting = createWaiting(res, () => isOver);
-  // The client has gone, and it does not show.
-  let reveal = res.closed ? pretendOpen(res) : undefined;
+  // The client has gone, and it does not show. A response over HTTP/2 does not tell of that itself.
+  const hasLeft = "closed" in res ? res.closed : socket.destroyed;
+  let reveal = hasLeft ? pretendOpen(res) : undefined;
   let isOver = false;
   // Node tells of it later than streams are destroyed for it.
   const isAlone = (): boolean => !isOver && (reveal !== undefined || socket?.destroyed);
@@ -105,6 +106,11 @@ export function clientOf(res: ServerResponse, leaving: Leaving): Client {
 function pretendOpen(res: ServerResponse): () => void {
   const open = { configurable: true, writable: true, value: false };
   const writable = { writable: { value: true } };
-  const socket: unknown = res.socket === null ? null : Object.create(res.socket, writable);
-  return mask(res, { destroyed: open, closed: open, socket: { ...open, value: socket } });
+  const socket: unknown = res.socket && Object.create(res.socket, writable);
+  return mask(res, {
+    destroyed: open,
+    closed: open,
+    writableNeedDrain: open, // or what is piped in from now on would wait for a "drain"
+    socket: { ...open, value: socket },
+  });
 }

@@ -9,7 +9,7 @@ import { byName, withExposure } from "../../http/headers.ts";
 import { keyFor, scopeFor } from "../../http/policy.ts";
 import type { HttpOptions, HttpPolicy } from "../../http/policy.ts";
 import { contentOfBytes } from "../../http/target.ts";
-import { fieldLines, parsedContent, peekBody } from "./body.ts";
+import { fieldLines, parsedContent, peekBody, streamOf } from "./body.ts";
 import type { Parsed } from "./body.ts";
 
 /** What a framework knows better than Node's request. */
@@ -46,9 +46,15 @@ export function nodeExchange<Req>(
 }
 
 // Where the server leaves 100 Continue to its handler, nobody would send the body we wait for.
-function inviteBody({ headers }: IncomingMessage, res: ServerResponse): void {
-  const isInvited = Reflect.get(res, "_sent100") !== false;
-  if (headers.expect?.toLowerCase() === "100-continue" && !isInvited) res.writeContinue();
+function inviteBody(req: IncomingMessage, res: ServerResponse): void {
+  const isExpected = req.headers.expect?.toLowerCase() === "100-continue";
+  if (isExpected && !isInvited(req, res)) res.writeContinue();
+}
+
+function isInvited(req: IncomingMessage, res: ServerResponse): boolean {
+  const stream = streamOf(req);
+  if (stream === undefined) return Reflect.get(res, "_sent100") !== false;
+  return stream.sentInfoHeaders?.some(({ ":status": status }) => status === 100) === true;
 }
 
 function closing(res: ServerResponse): AbortSignal {

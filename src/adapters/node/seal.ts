@@ -28,13 +28,24 @@ const sealed: PropertyDescriptorMap = {
 
 /** Seals a response that was ended; returns what opens it again, for its end to be written. */
 export function sealResponse(res: ServerResponse): () => void {
-  const { statusCode, statusMessage } = res;
+  const { statusCode } = res;
+  const reason = hasReason(res) ? res.statusMessage : "";
   const unmask = mask(res, sealed);
   return () => {
     unmask();
-    res.statusCode = statusCode;
-    res.statusMessage = statusMessage;
+    setStatus(res, statusCode, reason);
   };
+}
+
+/** Sets the status line; an empty reason stands for that of the status. */
+export function setStatus(res: ServerResponse, status: number, reason = ""): void {
+  res.statusCode = status;
+  if (hasReason(res)) res.statusMessage = reason;
+}
+
+// HTTP/2 has none, and Node warns of its use there.
+function hasReason({ req }: ServerResponse): boolean {
+  return !(req.httpVersionMajor > 1);
 }
 
 export interface HeldHead {

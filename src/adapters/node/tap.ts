@@ -11,7 +11,7 @@ import type { Leaving } from "./client.ts";
 import { callbackIn, isChunk, isRefused } from "./chunk.ts";
 import { copyOf } from "./copy.ts";
 import type { Copy } from "./copy.ts";
-import { holdHead, sealResponse } from "./seal.ts";
+import { holdHead, sealResponse, setStatus } from "./seal.ts";
 import type { HeldHead } from "./seal.ts";
 import { wireOf } from "./wire.ts";
 import type { Wire } from "./wire.ts";
@@ -64,11 +64,12 @@ export function tapResponse(res: ServerResponse, tap: Tap, onto?: Wire): Cut {
   const wire = onto ?? wireOf(res, leavingOf(copy, { abandon, cut }));
   const held = tap.holdsHead ? holdHead(res) : undefined;
   tapHead(res, copy, wire);
-  // What comes late waits for the end: Node complains of it then, or ignores it as it would.
+  // What comes late waits for the end: Node complains of it then, or ignores it as it would. What
+  // the end itself writes, over HTTP/2, just passes.
   function isLate(out: () => unknown): boolean {
     if (hasLeft) out();
     else void over?.then(out);
-    return over !== undefined;
+    return hasLeft || over !== undefined;
   }
 
   res.write = ((chunk: unknown, encoding?: unknown, callback?: unknown): boolean => {
@@ -149,8 +150,7 @@ function endInstead(
   held?.drop();
   if (res.headersSent) return void wire.destroy(); // a cut: what has left is not the outcome
   for (const name of res.getHeaderNames()) if (saysOutcome(name)) res.removeHeader(name);
-  res.statusCode = status;
-  res.statusMessage = "";
+  setStatus(res, status);
   for (const [name, value] of byName(headers)) res.setHeader(name, value);
   wire.end(Buffer.from(body));
 }

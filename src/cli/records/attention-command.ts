@@ -3,7 +3,7 @@ import type { Command } from "commander";
 import type { RecordId } from "../../machine/record.ts";
 import type { Store } from "../../stores/store.ts";
 import { canvasOf } from "../terminal.ts";
-import { drawNotes, drawRecords, isForPeople, standingOf } from "./draw.ts";
+import { drawNotes, drawRecords } from "./draw.ts";
 import { jsonOf, write, writeJson } from "./output.ts";
 import { notesOf, recordsOf } from "./pages.ts";
 import type { Row } from "./pages.ts";
@@ -46,22 +46,9 @@ async function runAttention(options: AttentionOptions): Promise<void> {
   if (doubts.length + notes.length === 0) write("Nothing needs attention.\n");
 }
 
-/** Records in doubt, and those that will be as soon as somebody asks for them. */
 async function doubtsOf(store: Store, limit: number): Promise<readonly Row[]> {
   const { rows } = await recordsOf(store, { limit, state: "in-doubt" });
-  const silent: Row[] = [];
-  let after: string | undefined;
-  do {
-    const page = await recordsOf(store, { limit: 1000, state: "in-progress", after });
-    silent.push(
-      ...page.rows.filter(
-        ({ record }) =>
-          record !== undefined && standingOf(record) === "lease-ended" && isForPeople(record),
-      ),
-    );
-    after = page.next;
-  } while (after !== undefined && rows.length + silent.length < limit);
-  return [...rows, ...silent];
+  return rows;
 }
 
 function dismissCommand(): Command {

@@ -120,28 +120,17 @@ export function drawCard({ id, record }: FoundRecord, { paint }: Canvas): string
     }),
   ];
   const lines = facts.map(([name, value]) => `${paint("dim", name.padEnd(11))} ${value}`);
-  const hint = isUnsettled(record, standing)
-    ? ["", ...hintFor({ id, record }).map((one) => paint("dim", one))]
-    : [];
+  const hint =
+    record.state === "in-doubt"
+      ? ["", ...hintFor({ id, record }).map((one) => paint("dim", one))]
+      : [];
   return `${[...lines, ...hint].join("\n")}\n`;
 }
 
-function isUnsettled(record: StoredRecord, standing: Standing): boolean {
-  if (record.state === "in-doubt") return true;
-  return standing === "lease-ended" && record.state === "in-progress" && isForPeople(record);
-}
-
-/** Whether nobody but an operator may settle the record once its owner is silent. */
-export function isForPeople(record: ListedRecord): boolean {
-  if (record.state === "in-doubt") return true;
-  return record.state === "in-progress" && (record.committed || record.onAbandoned === "in-doubt");
-}
-
 function meaningOf(record: StoredRecord, standing: Standing): string {
-  if (record.state === "in-doubt" || record.state === "in-progress") {
-    const passed = record.committed ? "; its owner had committed" : "";
-    if (standing === "lease-ended") return `: its owner is silent${passed}`;
-    return record.state === "in-doubt" ? `: executed or not is unknown${passed}` : "";
+  if (standing === "lease-ended") return ": its owner is silent";
+  if (record.state === "in-doubt") {
+    return `: executed or not is unknown${record.committed ? "; its owner had committed" : ""}`;
   }
   return record.state === "released" ? ": a retry executes" : "";
 }

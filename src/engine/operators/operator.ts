@@ -2,14 +2,14 @@
  * What an operator asks of an engine: to find the record of a key, and to say what became of a
  * record in doubt. Lists, notes and sweeping are the store's own.
  */
-import type { OwnerToken, RecordId, ResolveCommand, StoredRecord } from "../../machine/record.ts";
+import type { RecordId, StoredRecord } from "../../machine/record.ts";
 import type { BeginContext } from "../begin.ts";
 import { persist } from "../store-call.ts";
 import { openedRecord } from "../results/result-codec.ts";
 import type { ResultCodec } from "../results/result-codec.ts";
 import { checkKey } from "../values/key.ts";
 import { commandOf } from "./word.ts";
-import type { Word } from "./word.ts";
+import type { Said, Word } from "./word.ts";
 
 /** A record by its id, or by what it belongs to; `scope` defaults to `"public"`. */
 export type Target =
@@ -64,28 +64,13 @@ export function createOperator(lent: BeginContext): Operator {
     throw new TypeError("A record id is a text of letters, digits, - and _, as listings have it.");
   }
 
-  /** Whether the record is in doubt now, also where its owner died and nobody has asked since. */
-  async function isInDoubt({ id, record }: FoundRecord): Promise<boolean> {
-    if (record.state !== "in-progress") return record.state === "in-doubt";
-    if (!record.committed && record.onAbandoned === "takeover") return false;
-    // A claim of the same is how the store judges a lease, by its own clock.
-    const owner = runtime.token() as OwnerToken;
-    const { fingerprint, operation, leaseMs, retentionMs, onAbandoned } = record;
-    const claim = { owner, fingerprint, operation, leaseMs, retentionMs, onAbandoned };
-    const reply = await ask(() => store.claim(id, claim));
-    // The owner gave up meanwhile, and so do we.
-    if (reply.kind === "claimed") await ask(() => store.release(id, owner));
-    return reply.kind === "in-doubt";
-  }
-
   async function resolve(target: Target, word: Word): Promise<"resolved" | "not-in-doubt"> {
-    const command = commandOf(word, lent.retentionMs);
+    const said = commandOf(word, lent.retentionMs);
     const found = await stored(target);
-    if (found === undefined || !(await isInDoubt(found))) return "not-in-doubt";
+    if (found?.record.state !== "in-doubt") return "not-in-doubt";
     const { id, record } = found;
-    if ((word.attempt ?? record.attempt) !== record.attempt) return "not-in-doubt";
     let isUnsure = false;
-    const sealed = sealedWord(command, found, results);
+    const sealed = { attempt: record.attempt, ...sealedWord(said, found, results) };
     const reply = await ask(
       () => store.resolve(id, sealed),
       () => (isUnsure = true),
@@ -110,11 +95,9 @@ function saysSo(after: StoredRecord | undefined, before: StoredRecord, word: Wor
   return said.some((one) => one.outcome === outcome && one.by === by && one.note === note);
 }
 
-type Command = Omit<ResolveCommand, "kind">;
-
-function sealedWord(word: Command, { id, record }: FoundRecord, results: ResultCodec): Command {
-  const { outcome } = word;
-  if (outcome.kind === "not-executed") return word;
+function sealedWord(said: Said, { id, record }: FoundRecord, results: ResultCodec): Said {
+  const { outcome } = said;
+  if (outcome.kind === "not-executed") return said;
   const place = { id, fingerprint: record.fingerprint, part: ["result"] };
-  return { ...word, outcome: { ...outcome, result: results.seal(outcome.result, place) } };
+  return { ...said, outcome: { ...outcome, result: results.seal(outcome.result, place) } };
 }

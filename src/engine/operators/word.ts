@@ -14,7 +14,7 @@ interface Signed {
   readonly note: string;
   /**
    * The attempt that was looked into. A record that has gone through another one since is left
-   * alone. Default: whichever stands.
+   * alone, in the same step of the store. Default: whichever is found.
    */
   readonly attempt?: number;
 }
@@ -37,15 +37,21 @@ export type Word =
       readonly result?: Uint8Array;
     });
 
+/** What the store is told; without an attempt it is that of the record that was found. */
+export type Said = Omit<ResolveCommand, "kind" | "attempt"> & { readonly attempt?: number };
+
 /** What the store is told. Throws `TypeError` on a word that is not whole. */
-export function commandOf(word: Word, retentionMs: number): Omit<ResolveCommand, "kind"> {
-  const { by, note } = { by: textOf("by", word.by, 200), note: textOf("note", word.note, 1000) };
-  checkAttempt(word.attempt);
+export function commandOf(word: Word, retentionMs: number): Said {
+  const signed = {
+    by: textOf("by", word.by, 200),
+    note: textOf("note", word.note, 1000),
+    ...attemptOf(word),
+  };
   if (word.outcome === "not-executed") {
     for (const name of ["value", "result", "retention"]) {
       if (name in word) throw new TypeError(`What was not executed has no ${name}.`);
     }
-    return { by, note, outcome: { kind: "not-executed" } };
+    return { ...signed, outcome: { kind: "not-executed" } };
   }
   if (word.outcome !== "completed" && word.outcome !== "failed") {
     const got = JSON.stringify((word as { outcome?: unknown }).outcome);
@@ -53,7 +59,8 @@ export function commandOf(word: Word, retentionMs: number): Omit<ResolveCommand,
   }
   const keptMs =
     word.retention === undefined ? retentionMs : durationMs(word.retention, "retention");
-  return { by, note, outcome: { kind: word.outcome, result: resultOf(word), retentionMs: keptMs } };
+  const outcome = { kind: word.outcome, result: resultOf(word), retentionMs: keptMs };
+  return { ...signed, outcome };
 }
 
 function resultOf(word: Exclude<Word, { readonly outcome: "not-executed" }>): Uint8Array {
@@ -86,7 +93,8 @@ function textOf(name: string, text: unknown, most: number): string {
   throw new TypeError(`${name} must be a text of 1 to ${most} characters.`);
 }
 
-function checkAttempt(attempt: number | undefined): void {
-  if (attempt === undefined || (Number.isSafeInteger(attempt) && attempt >= 1)) return;
+function attemptOf({ attempt }: Word): Pick<Said, "attempt"> {
+  if (attempt === undefined) return {};
+  if (Number.isSafeInteger(attempt) && attempt >= 1) return { attempt };
   throw new TypeError(`attempt must be a whole number from 1; got ${String(attempt)}.`);
 }

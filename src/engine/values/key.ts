@@ -7,6 +7,9 @@ import { LatchkeyError } from "../../errors.ts";
 import type { Fingerprint, RecordId } from "../../machine/record.ts";
 
 const leastSecretBytes = 32;
+// 192 of the 256 bits: every record keeps its name and its fingerprint, often in memory, and nobody
+// finds two alike (that takes 2^96 tries, and one like another customer's 2^192).
+const storedChars = 32;
 
 /**
  * Throws `key-invalid` unless the key is 1–255 visible ASCII characters (spaces inside a quoted
@@ -37,11 +40,17 @@ export interface Names {
 export function namesOf(secret?: string | Uint8Array): Names {
   const digest = secret === undefined ? digestOf : keyedDigest(secret);
   return {
-    recordId: (...parts) => digest(["latchkey/1", ...parts]) as RecordId,
-    fingerprint: (asked) =>
-      secret === undefined ? asked : (digest(["latchkey/asked/1", asked]) as Fingerprint),
+    recordId: (...parts) => stored(digest(["latchkey/1", ...parts])) as RecordId,
+    fingerprint: (asked) => {
+      const digested = secret === undefined ? asked : digest(["latchkey/asked/1", asked]);
+      return stored(digested) as Fingerprint;
+    },
     derivedKey: (id, name) => digest(["latchkey/derived/1", id, name]),
   };
+}
+
+function stored(digest: string): string {
+  return digest.slice(0, storedChars);
 }
 
 /** Base64url SHA-256 of strings and bytes, each behind its length. */

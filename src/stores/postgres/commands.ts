@@ -55,10 +55,10 @@ export function commandsOn(call: Call, within: boolean = false): Commands {
     },
     release: async (id, owner) =>
       plainReply(await call("release", id, owner), ["released", "in-doubt", "lease-lost"]),
-    resolve: async (id, { outcome, by, note }) => {
+    resolve: async (id, { attempt, outcome, by, note }) => {
       const executed = outcome.kind !== "not-executed";
       const more = executed ? [outcome.result, String(outcome.retentionMs)] : [null, null];
-      const said = [storable(by), storable(note), outcome.kind];
+      const said = [String(attempt), storable(by), storable(note), outcome.kind];
       return plainReply(await call("resolve", id, ...said, ...more), ["resolved", "not-in-doubt"]);
     },
     get: async (id) => recordReply(await call("get", id)),

@@ -126,10 +126,10 @@ function operatorCommands(
   listing: Listing,
 ): Pick<Store, "resolve" | "get" | "list" | "note" | "attention" | "dismiss"> {
   return {
-    resolve: async (id, { outcome, by, note }) => {
+    resolve: async (id, { attempt, outcome, by, note }) => {
       const executed = outcome.kind !== "not-executed";
       const more = executed ? [outcome.result, String(outcome.retentionMs)] : [];
-      const reply = await run("resolve", id, by, note, outcome.kind, ...more);
+      const reply = await run("resolve", id, String(attempt), by, note, outcome.kind, ...more);
       return plainReply(reply, ["resolved", "not-in-doubt"]);
     },
     get: async (id) => recordReply(await run("get", id)),

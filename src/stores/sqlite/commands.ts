@@ -4,7 +4,7 @@
  */
 import type { DatabaseSync } from "node:sqlite";
 import type { Command, RecordId, ReplyTo, StoredRecord } from "../../machine/record.ts";
-import { isOver, transition } from "../../machine/transition.ts";
+import { seenAt, transition } from "../../machine/transition.ts";
 import { pageLimit, pageOf, recordPage } from "../listing.ts";
 import type { ListQuery, NotePage, PageQuery, RecordPage, Store } from "../store.ts";
 import { freesWaiters } from "../watchers.ts";
@@ -50,11 +50,7 @@ export function commandsOn({ database, run, now, onFreed }: CommandsOptions): Co
     complete: (id, completion) => apply(id, { kind: "complete", ...completion }),
     release: (id, owner) => apply(id, { kind: "release", owner }),
     resolve: (id, word) => apply(id, { kind: "resolve", ...word }),
-    get: (id) =>
-      run((): StoredRecord | undefined => {
-        const record = rows.read(id);
-        return isOver(record, now()) ? undefined : record;
-      }),
+    get: (id) => run((): StoredRecord | undefined => seenAt(rows.read(id), now())),
     list: async (query: ListQuery = {}): Promise<RecordPage> => {
       const limit = pageLimit(query);
       const found = await run(() => rows.list(query, limit + 1, now()));

@@ -15,12 +15,13 @@ const schema = `
     id TEXT PRIMARY KEY NOT NULL,
     expires_at_ms INTEGER NOT NULL,
     state TEXT NOT NULL,
+    doubt_at_ms INTEGER,
     fields TEXT NOT NULL,
     result BLOB
   ) STRICT;
   CREATE INDEX IF NOT EXISTS latchkey_records_expiry ON latchkey_records (expires_at_ms);
   CREATE INDEX IF NOT EXISTS latchkey_records_doubt ON latchkey_records (id)
-    WHERE state = 'in-doubt';
+    WHERE doubt_at_ms IS NOT NULL;
   CREATE TABLE IF NOT EXISTS latchkey_notes (
     id TEXT NOT NULL,
     reason TEXT NOT NULL,

@@ -2,6 +2,7 @@
 import type { DatabaseSync } from "node:sqlite";
 import { LatchkeyError } from "../../errors.ts";
 import type { RecordId, Steps, StoredRecord } from "../../machine/record.ts";
+import { seenAt } from "../../machine/transition.ts";
 import type { Found } from "../listing.ts";
 import type { ListQuery } from "../store.ts";
 
@@ -18,25 +19,19 @@ export interface Rows {
 export function rowsOf(database: DatabaseSync): Rows {
   const select = database.prepare("SELECT * FROM latchkey_records WHERE id = ?");
   const upsert = database.prepare(
-    "INSERT OR REPLACE INTO latchkey_records (id, expires_at_ms, state, fields, result) " +
-      "VALUES (?, ?, ?, ?, ?)",
+    "INSERT OR REPLACE INTO latchkey_records (id, expires_at_ms, state, doubt_at_ms, " +
+      "fields, result) VALUES (?, ?, ?, ?, ?, ?)",
   );
   const remove = database.prepare("DELETE FROM latchkey_records WHERE id = ?");
   const sweep = database.prepare(
     "DELETE FROM latchkey_records WHERE id IN " +
       "(SELECT id FROM latchkey_records WHERE expires_at_ms <= ? LIMIT ?)",
   );
-  // The state stands in the text, so that SQLite sees that its index on records in doubt serves.
-  const listOf = (state?: StoredRecord["state"]) => {
-    if (state !== undefined && !Object.hasOwn(shapes, state)) {
-      throw new TypeError(`There is no state ${JSON.stringify(state)}.`);
-    }
-    const inState = state === undefined ? "" : `AND state = '${state}' `;
-    return database.prepare(
+  const listOf = (state?: StoredRecord["state"]) =>
+    database.prepare(
       "SELECT id, fields, x'' AS result FROM latchkey_records " +
-        `WHERE id > ? AND expires_at_ms > ? ${inState}ORDER BY id LIMIT ?`,
+        `WHERE id > :after AND expires_at_ms > :now ${inState(state)} ORDER BY id LIMIT :limit`,
     );
-  };
   return {
     read: (id) => {
       const row = select.get(id);
@@ -48,15 +43,41 @@ export function rowsOf(database: DatabaseSync): Rows {
       const text = JSON.stringify(
         steps === undefined ? fields : { ...fields, steps: toText(steps) },
       );
-      upsert.run(id, record.expiresAtMs, record.state, text, result ?? null);
+      const { expiresAtMs, state } = record;
+      upsert.run(id, expiresAtMs, state, doubtAtMs(record), text, result ?? null);
     },
     remove: (id) => remove.run(id).changes > 0,
     list: ({ state, after = "" }, limit, nowMs) =>
       listOf(state)
-        .all(after, nowMs, limit)
-        .map((row) => ({ id: row["id"] as RecordId, record: recordOf(row) })),
+        .all({ after, limit, now: nowMs })
+        .map((row) => ({ id: row["id"] as RecordId, record: seenAt(recordOf(row), nowMs) })),
     sweep: (nowMs, limit) => Number(sweep.run(nowMs, limit).changes),
   };
+}
+
+/** From when on the record is in doubt, as far as it stands; null where it will not be. */
+function doubtAtMs(record: StoredRecord): number | null {
+  if (record.state === "in-doubt") return record.doubtedAtMs;
+  if (record.state !== "in-progress") return null;
+  return record.committed || record.onAbandoned === "in-doubt" ? record.leaseEndsAtMs : null;
+}
+
+// The condition stands in the text, so that SQLite sees that its index on doubts serves. A record
+// that was in doubt once stays so, also when the clock goes back.
+function inState(state: StoredRecord["state"] | undefined): string {
+  const isDoubted = "(state = 'in-doubt' OR doubt_at_ms <= :now)";
+  switch (state) {
+    case undefined:
+      return "";
+    case "in-doubt":
+      return `AND doubt_at_ms IS NOT NULL AND ${isDoubted}`;
+    case "in-progress":
+      return "AND state = 'in-progress' AND (doubt_at_ms IS NULL OR doubt_at_ms > :now)";
+    case "completed":
+    case "released":
+      return `AND state = '${state}'`;
+  }
+  throw new TypeError(`There is no state ${JSON.stringify(state)}.`);
 }
 
 // A row nobody can read is locked, never free.

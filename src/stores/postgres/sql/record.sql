@@ -70,6 +70,26 @@ LANGUAGE sql VOLATILE AS $latchkey$
   WHERE id = p_id
 $latchkey$;
 
+-- seen: a row as a claim would find it: in doubt where a lease has ended that nobody may take over.
+-- Params  the row, now_ms
+CREATE OR REPLACE FUNCTION latchkey.seen(r latchkey.records, now_ms bigint)
+RETURNS latchkey.records LANGUAGE plpgsql IMMUTABLE AS $latchkey$
+BEGIN
+  IF r.state = 'in-progress' AND now_ms >= r.lease_ends_at_ms
+    AND (r.committed OR r.on_abandoned = 'in-doubt')
+  THEN
+    r.state := 'in-doubt';
+    r.at_ms := r.lease_ends_at_ms;
+    r.lease_ends_at_ms := NULL;
+    r.lease_ms := NULL;
+    r.retention_ms := NULL;
+    r.on_abandoned := NULL;
+    r.takeover := NULL;
+  END IF;
+  RETURN r;
+END
+$latchkey$;
+
 -- nudge: wakes who waits for this record, now that it is completed or released. NOTIFY makes
 -- commits queue up, so only when somebody does.
 -- Params  the row as it was, now_ms

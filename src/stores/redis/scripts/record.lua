@@ -1,12 +1,27 @@
 -- What every script begins with: the clock, and one record as one packed string (cmsgpack array).
 -- KEYS[1] the record. Replies are arrays of strings, the first of which is the reply's word.
 -- The layout carries a version; a value that cannot be read is locked, never free.
+-- In the packed array: VERSION, the state's place in STATES, its FIELDS, and the two LISTS, where there is one.
 local VERSION = 1
+local STATES = { "in-progress", "completed", "released", "in-doubt" }
 local FIELDS = {
-  "state", "fingerprint", "operation", "fence", "attempt", "owner", "claimedAtMs", "expiresAtMs",
-  "leaseEndsAtMs", "leaseMs", "retentionMs", "onAbandoned", "committed", "takeover", "atMs", "result",
-  "steps", "resolutions",
+  ["in-progress"] = { "fingerprint", "operation", "owner", "attempt", "claimedAtMs", "expiresAtMs",
+    "fence", "leaseEndsAtMs", "leaseMs", "retentionMs", "onAbandoned", "committed", "takeover" },
+  completed = { "fingerprint", "operation", "owner", "attempt", "claimedAtMs", "expiresAtMs", "fence",
+    "atMs", "result" },
+  released = { "fingerprint", "operation", "owner", "attempt", "claimedAtMs", "expiresAtMs", "fence" },
+  ["in-doubt"] = { "fingerprint", "operation", "owner", "attempt", "claimedAtMs", "expiresAtMs", "fence",
+    "atMs", "committed" },
 }
+local LISTS = { "steps", "resolutions" }
+local TYPES = {
+  fingerprint = "string", operation = "string", owner = "string", attempt = "number",
+  claimedAtMs = "number", expiresAtMs = "number", fence = "number", leaseEndsAtMs = "number",
+  leaseMs = "number", retentionMs = "number", onAbandoned = "string", committed = "boolean",
+  takeover = "boolean", atMs = "number", result = "string",
+}
+-- Packed as the distance from claimedAtMs in these units a ms: small numbers take few bytes.
+local UNITS = { expiresAtMs = 1, leaseEndsAtMs = 1, atMs = 1, fence = 1000 }
 local time = redis.call('TIME')
 local nowMs = time[1] * 1000 + math.floor(time[2] / 1000)
 
@@ -16,8 +31,15 @@ end
 
 local function write(record)
   local packed = { VERSION }
-  for index, field in ipairs(FIELDS) do
-    packed[index + 1] = record[field] or false -- a nil would leave a hole in the array
+  for place, state in ipairs(STATES) do
+    if state == record.state then packed[2] = place end
+  end
+  for _, field in ipairs(FIELDS[record.state]) do
+    local value = record[field]
+    packed[#packed + 1] = UNITS[field] and value - record.claimedAtMs * UNITS[field] or value
+  end
+  if record.steps or record.resolutions then
+    for _, list in ipairs(LISTS) do packed[#packed + 1] = record[list] or false end
   end
   local ttlMs = math.max(1, record.expiresAtMs - nowMs)
   redis.call("SET", KEYS[1], cmsgpack.pack(packed), "PX", text(ttlMs))
@@ -28,21 +50,26 @@ local function write(record)
   return record
 end
 
--- The types that the fields of a state must have, for what a script reads without asking.
-local NEEDED = {
-  ["in-progress"] = { leaseEndsAtMs = "number", leaseMs = "number", retentionMs = "number" },
-  completed = { atMs = "number", result = "string" },
-  released = {},
-  ["in-doubt"] = { atMs = "number" },
-}
-local ALWAYS = { fence = "number", attempt = "number", claimedAtMs = "number", expiresAtMs = "number",
-  owner = "string", fingerprint = "string", operation = "string" }
-
-local function fits(record, types)
-  for field, kind in pairs(types or {}) do
-    if type(record[field]) ~= kind then return false end
+-- The record of a packed array; nil unless every field that its state needs is there.
+local function unpacked(packed)
+  if type(packed) ~= "table" or packed[1] ~= VERSION then return nil end
+  local record = { state = STATES[packed[2]] }
+  if not record.state then return nil end
+  local fields = FIELDS[record.state]
+  local lists = #packed - 2 - #fields
+  if lists ~= 0 and lists ~= #LISTS then return nil end
+  for index, field in ipairs(fields) do
+    record[field] = packed[index + 2]
+    if type(record[field]) ~= TYPES[field] then return nil end
   end
-  return types ~= nil
+  for index, list in ipairs(LISTS) do
+    record[list] = packed[2 + #fields + index] or false
+    if record[list] and type(record[list]) ~= "table" then return nil end
+  end
+  for field, unit in pairs(UNITS) do
+    if record[field] then record[field] = record[field] + record.claimedAtMs * unit end
+  end
+  return record
 end
 
 -- The record and nil, or nil and "corrupt". A record whose retention is over is absent, but its fence
@@ -53,15 +80,8 @@ local function read()
   if not value then return nil end
   if type(value) == "table" then return nil, "corrupt" end -- a key of another type
   local sound, packed = pcall(cmsgpack.unpack, value)
-  if not sound or type(packed) ~= "table" or packed[1] ~= VERSION or #packed ~= #FIELDS + 1 then
-    return nil, "corrupt"
-  end
-  local record = {}
-  for index, field in ipairs(FIELDS) do record[field] = packed[index + 1] end
-  for _, field in ipairs({ "steps", "resolutions" }) do
-    if record[field] and type(record[field]) ~= "table" then return nil, "corrupt" end
-  end
-  if not fits(record, ALWAYS) or not fits(record, NEEDED[record.state]) then return nil, "corrupt" end
+  local record = sound and unpacked(packed)
+  if not record then return nil, "corrupt" end
   lastFence = record.fence
   if nowMs >= record.expiresAtMs then return nil end
   return record
@@ -85,28 +105,28 @@ local function extend(record, leaseMs)
   return write(record)
 end
 
-local function leave(record, state)
-  record.state = state
-  record.leaseEndsAtMs, record.leaseMs, record.onAbandoned, record.takeover = false, false, false, false
+-- The record as a claim would find it: in doubt where a lease has ended that nobody may take over.
+local function seen(record)
+  if record.state == "in-progress" and nowMs >= record.leaseEndsAtMs
+    and (record.committed or record.onAbandoned == "in-doubt") then
+    record.state, record.atMs = "in-doubt", record.leaseEndsAtMs
+  end
   return record
 end
 
 local function doubt(record)
-  local expiresAtMs = math.max(record.expiresAtMs, nowMs + record.retentionMs)
-  leave(record, "in-doubt")
-  record.retentionMs, record.atMs, record.expiresAtMs = false, nowMs, expiresAtMs
+  record.state, record.atMs = "in-doubt", nowMs
+  record.expiresAtMs = math.max(record.expiresAtMs, nowMs + record.retentionMs)
   return write(record)
 end
 
 local function release(record)
-  leave(record, "released")
-  record.retentionMs, record.committed, record.atMs = false, false, false
+  record.state = "released"
   return write(record)
 end
 
 local function complete(record, result, retentionMs)
-  leave(record, "completed")
-  record.retentionMs, record.committed, record.steps = false, false, false
-  record.atMs, record.expiresAtMs, record.result = nowMs, nowMs + retentionMs, result
+  record.state, record.atMs, record.result, record.steps = "completed", nowMs, result, false
+  record.expiresAtMs = nowMs + retentionMs
   return write(record)
 end
