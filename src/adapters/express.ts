@@ -71,8 +71,8 @@ function apart(): TypeError {
 /**
  * Protects what follows it in the chain: `app.post("/payments", idempotent(engine, { scope }),
  * pay)`. Errors given to `next` reach Express's error handlers; what those answer decides by its
- * status whether it is recorded (in a transaction none is: there it must stand beside its handler). The
- * handler finds its `Idempotency` in `req.idempotency`.
+ * status whether it is recorded (in a transaction none is: there it must stand beside its handler).
+ * The handler finds its `Idempotency` in `req.idempotency`.
  */
 export function idempotent<Req extends ExpressRequest = ExpressRequest>(
   engine: Engine,
