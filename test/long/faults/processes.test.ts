@@ -35,7 +35,7 @@ interface Place {
 }
 const places: readonly (readonly [string, Place])[] = [
   ["SQLite", { url: () => `sqlite:${join(folder, "records.db")}` }],
-  ["Redis", { url: () => redis.url, alsoBreak: () => redis.restart() }],
+  ["Redis", { url: () => redis.url, alsoBreak: () => redis.kill().then(() => redis.restart()) }],
   ["Postgres", { url: () => postgres.url, alsoBreak: () => postgres.restart() }],
 ];
 const regimes: readonly Regime[] = ["commit", "never-take-over", "takeover"];
