@@ -78,10 +78,7 @@ export async function open<Tx>(patience: Patience, from: Transactions<Tx>): Prom
     };
   } catch (error) {
     // One that begins too late, as from an exhausted pool, is of no use to anybody.
-    opening.then(
-      (late) => late.rollback(),
-      () => undefined,
-    );
+    opening.then((late) => late.rollback()).catch(() => undefined); // nobody waits for its end
     throw error;
   }
 }
