@@ -76,6 +76,23 @@ describe("a commit on Postgres", () => {
   });
 });
 
+describe("watching a record in Postgres", () => {
+  it("waits for no transaction that holds its row: the pool stays free (B-51)", async () => {
+    const store = await storeOn(place.poolOf({ max: 2 }), listener);
+    await store.claim(id, claimBy(a, long));
+    await store.release(id, a);
+    const client = await place.admin.connect();
+    place.closers.push(() => client.release());
+    await client.query("BEGIN");
+    await store.within(client).claim(id, claimBy("owner-b" as OwnerToken, long));
+    const all = await Promise.all([1, 2, 3].map(() => watched(store)));
+    const other = await store.claim("two" as RecordId, claimBy(a, long));
+    expect(other).toMatchObject({ kind: "claimed" });
+    await client.query("ROLLBACK");
+    expect(all.map(({ count }) => count())).toEqual([0, 0, 0]);
+  });
+});
+
 async function listeners(): Promise<readonly number[]> {
   const select = "SELECT pid FROM pg_stat_activity WHERE query LIKE 'LISTEN%'";
   return (await place.admin.query<{ pid: number }>(select)).rows.map(({ pid }) => pid);

@@ -88,7 +88,7 @@ export async function sweepBatch(call: Call, limit: number): Promise<number> {
 
 /** Asks whoever settles the record within `forMs` to notify. */
 export async function askForNudge(call: Call, id: RecordId, forMs: number): Promise<void> {
-  plainReply(await call("watch", id, String(forMs)), ["watched", "absent"]);
+  plainReply(await call("watch", id, String(forMs)), ["watched", "absent", "unseen"]);
 }
 
 // The one character that Postgres cannot keep in a text.
