@@ -18,6 +18,7 @@ import { startHeartbeat } from "./heartbeat.ts";
 import type { Heartbeat } from "./heartbeat.ts";
 import type { HeldClaims } from "./local/held-claims.ts";
 import type { Pace } from "./pace.ts";
+import { sealedOrOmitted } from "./results/result-codec.ts";
 import type { ResultCodec } from "./results/result-codec.ts";
 import type { Runtime } from "./runtime.ts";
 import { createSettler } from "./settle.ts";
@@ -113,8 +114,13 @@ export function holdClaim(
     return settler(call);
   };
   const deriveKey = (name: string): string => context.names.derivedKey(id, name);
-  const seal = (bytes: Uint8Array, ...part: readonly string[]): Uint8Array =>
-    context.results.seal(bytes, { id, fingerprint, part });
+  function seal(content: Uint8Array, ...part: readonly string[]): Uint8Array {
+    const place = { id, fingerprint, part };
+    const { bytes, refusal: cause } = sealedOrOmitted(content, place, context.results);
+    if (cause !== undefined)
+      context.events.emit({ kind: "seal-failed", operation, attempt, cause });
+    return bytes;
+  }
 
   async function guarded(call: () => Promise<CommitReply | StepReply>): Promise<void> {
     const patience = { limitMs: storeTimeoutMs, patienceMs: storeTimeoutMs, attempts: 3 };
@@ -138,16 +144,21 @@ export function holdClaim(
     step: createSteps({
       finished: steps,
       deriveKey,
-      record: (name, result) =>
-        guarded(async () => store.step(id, { owner, name, result: seal(result, "step", name) })),
+      record: (name, bytes) => {
+        const result = seal(bytes, "step", name);
+        return guarded(() => store.step(id, { owner, name, result }));
+      },
       recordWithin: (transactions, name, work) =>
         stepWithin(context, { transactions, name, work, onLost: lost }),
     }),
     commit: () => guarded(() => store.commit(id, owner)),
-    complete: (result, retentionMs = context.retentionMs) =>
-      settle(async () =>
-        store.complete(id, { owner, result: seal(result, "result"), retentionMs }),
-      ),
+    complete: (bytes, retentionMs = context.retentionMs) => {
+      let result: Uint8Array | undefined; // sealed once, and not for a call that does not count
+      return settle(async () => {
+        result ??= seal(bytes, "result");
+        return store.complete(id, { owner, result, retentionMs });
+      });
+    },
     release: () => settle(() => store.release(id, owner)),
   };
 }

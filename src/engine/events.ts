@@ -18,6 +18,7 @@ export type EngineEventKind =
   | "store-unavailable"
   | "store-corrupt"
   | "redact-failed"
+  | "seal-failed"
   | "bypassed"
   | "key-missing"
   | "key-invalid";

@@ -92,6 +92,46 @@ describe("steps", () => {
   });
 });
 
+describe("what a codec refuses to seal", () => {
+  const strict = {
+    name: "strict",
+    seal: (bytes: Uint8Array): Uint8Array => {
+      if (Buffer.from(bytes).includes("4242")) throw new RangeError("4242 must not be kept");
+      return bytes;
+    },
+    open: (stored: Uint8Array) => stored,
+  };
+
+  it("is omitted and told without its words: the work never runs again", async () => {
+    const { engineWith, events, kinds } = setUp();
+    const engine = engineWith({ results: [strict] });
+    expect(await engine.run(request, () => "4242")).toBe("4242");
+    const again = engine.run(request, () => "paid twice");
+    await expect(again).rejects.toMatchObject({ code: "result-omitted" });
+    expect(kinds()).toEqual(["seal-failed", "executed", "replayed"]);
+    expect(String(events[0]?.cause)).toMatch(/^Error: A codec threw a RangeError/);
+    expect(String(events[0]?.cause)).not.toContain("4242");
+  });
+
+  it("is omitted as a step, too, and locked where nothing can be sealed at all", async () => {
+    const { engineWith } = setUp();
+    let charges = 0;
+    const order = async (claim: Claim) => {
+      await claim.step("charge", () => `4242 ${(charges += 1)}`);
+      throw new Error("afterwards");
+    };
+    const engine = engineWith({ results: [strict] });
+    await expect(engine.run(request, order)).rejects.toThrow("afterwards");
+    await expect(engine.run(request, order)).rejects.toMatchObject({ code: "result-omitted" });
+    expect(charges).toBe(1);
+    const mute = { ...strict, seal: () => strict.seal(Buffer.from("4242")) };
+    const sealing = engineWith({ results: [mute, ...sealedBy("one").results] });
+    const other = { ...request, key: "other" };
+    expect(await sealing.run(other, () => "paid")).toBe("paid");
+    await expect(sealing.run(other, () => "paid twice")).rejects.toMatchObject(locked);
+  });
+});
+
 describe("a redacted value", () => {
   const masked = (charge: { readonly card: string }) => ({ ...charge, card: "****" });
 

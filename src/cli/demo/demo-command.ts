@@ -92,6 +92,7 @@ const noteworthy: ReadonlySet<EngineEventKind> = new Set([
   "store-unavailable",
   "store-corrupt",
   "redact-failed",
+  "seal-failed",
 ]);
 
 function report({ kind, operation, attempt }: EngineEvent): void {

@@ -15,8 +15,13 @@ export function redactedBy<T>(redact: () => T, isSound: (kept: T) => boolean): R
     const kept = redact();
     return isSound(kept) ? { kind: "redacted", kept } : failed("returned what cannot be kept");
   } catch (error) {
-    return failed(`threw ${error instanceof Error ? `a ${nameOf(error)}` : "something"}`);
+    return failed(`threw ${kindOf(error)}`);
   }
+}
+
+/** What was thrown, in words that cannot be its own: "a TypeError". */
+export function kindOf(error: unknown): string {
+  return error instanceof Error ? `a ${nameOf(error)}` : "something";
 }
 
 // The name of a class is the programmer's word; the property of that name is anybody's.

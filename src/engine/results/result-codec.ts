@@ -3,6 +3,8 @@
  * place on the way down and in one on the way up. The codecs themselves stand beside this file.
  */
 import { isLatchkeyError, LatchkeyError } from "../../errors.ts";
+import { encodeEnvelope } from "../values/codec.ts";
+import { kindOf } from "./redact.ts";
 import type {
   ClaimReply,
   Fingerprint,
@@ -25,7 +27,7 @@ export interface ResultCodec {
   readonly name: string;
   /** Nothing may come behind it: what it makes cannot be compressed, and must not be changed. */
   readonly isLast?: boolean;
-  /** What is stored for these bytes. Throws when they must not be stored as they are. */
+  /** What is stored for these bytes. When it throws, they are omitted and never asked for again. */
   readonly seal: (bytes: Uint8Array, place: ResultPlace) => Uint8Array;
   /** The bytes as they were; throws when they cannot be given back: then the key stays locked. */
   readonly open: (stored: Uint8Array, place: ResultPlace) => Uint8Array;
@@ -57,6 +59,44 @@ export function codecOf(codecs: readonly ResultCodec[]): ResultCodec {
       }
     },
   };
+}
+
+/** What is to be stored for a result. */
+export interface Sealed {
+  readonly bytes: Uint8Array;
+  /** Why it was omitted, without what the codec has said: that may quote the result. */
+  readonly refusal?: Error;
+}
+
+/**
+ * Seals the result of work that is done. One that a codec refuses is omitted: whatever happens, the
+ * work never runs again.
+ */
+export function sealedOrOmitted(
+  bytes: Uint8Array,
+  place: ResultPlace,
+  results: ResultCodec,
+): Sealed {
+  try {
+    return { bytes: results.seal(bytes, place) };
+  } catch (error) {
+    const omitted = encodeEnvelope("omitted", { reason: "seal failed" });
+    return { bytes: sealedOrBare(omitted, place, results), refusal: refusalOf(error) };
+  }
+}
+
+// Bare, a codec that wants all sealed locks the key.
+function sealedOrBare(omitted: Uint8Array, place: ResultPlace, results: ResultCodec): Uint8Array {
+  try {
+    return results.seal(omitted, place);
+  } catch {
+    return omitted;
+  }
+}
+
+function refusalOf(error: unknown): Error {
+  const what = `A codec threw ${kindOf(error)}, so the result was omitted.`;
+  return new Error(`${what} Mend it: retries are refused.`);
 }
 
 type RecordPlace = Omit<ResultPlace, "part">;
