@@ -18,7 +18,8 @@ export interface StepContext {
  * Runs one step of the work, or returns what an earlier attempt recorded of it. Its value is kept
  * as JSON keeps it (bytes as bytes), at most 64 KiB; what cannot be kept is never run again either,
  * and a later attempt gets `result-omitted`. Rejects with what `work` throws (the step is not
- * recorded), `lease-lost`, or `store-unavailable` when it could not be recorded.
+ * recorded), `lease-lost`, or `store-unavailable` when it could not be recorded: asked for again
+ * under the same claim it is then recorded, and not run again.
  */
 export interface Step {
   <T>(name: string, work: (context: StepContext) => T | Promise<T>): Promise<T>;
@@ -58,18 +59,33 @@ interface Within {
   readonly transaction: Transactions<unknown>;
 }
 
+/** What a step came to, while the store does not have it. */
+interface Done {
+  readonly value: unknown;
+  readonly bytes: Uint8Array;
+}
+
 /** The steps of one claim. A step that is asked for twice at a time runs once. */
 export function createSteps({ finished, deriveKey, record, recordWithin }: StepsOptions): Step {
   const known = new Map<string, Promise<unknown>>();
+  const unrecorded = new Map<string, Done>();
   for (const [name, result] of Object.entries(finished)) {
     known.set(name, Promise.resolve(result).then(decodeValue));
   }
   for (const promise of known.values()) promise.catch(() => undefined); // told to whoever asks
 
   async function execute(name: string, work: Work): Promise<unknown> {
+    const done = unrecorded.get(name) ?? (await workOnce(name, work));
+    await record(name, done.bytes);
+    unrecorded.delete(name);
+    return done.value;
+  }
+
+  async function workOnce(name: string, work: Work): Promise<Done> {
     const value = await work({ name, key: deriveKey(name) }, undefined);
-    await record(name, encodeValue(value, mostBytes));
-    return value;
+    const done = { value, bytes: encodeValue(value, mostBytes) };
+    unrecorded.set(name, done);
+    return done;
   }
 
   async function executeWithin(name: string, within: Within, work: Work): Promise<unknown> {

@@ -114,6 +114,28 @@ describe.each(places)("steps on %s", (_name, open) => {
     expect(runs).toBe(1);
   });
 
+  it("that could not be recorded are recorded when asked for again, and not run", async () => {
+    const store = open();
+    let isDown = true;
+    const step: Store["step"] = (...args) =>
+      isDown ? Promise.reject(new Error("unreachable")) : store.step(...args);
+    const engine = engineOn({ ...store, step });
+    let charges = 0;
+    const work = async (claim: Claim) => {
+      const charge = () => claim.step("charge", () => (charges += 1));
+      if (claim.attempt === 2) return charge();
+      await expect(charge()).rejects.toMatchObject({ code: "store-unavailable" });
+      isDown = false;
+      await charge();
+      throw new Error("afterwards");
+    };
+    const first = engine.run(request, work);
+    first.catch(() => undefined);
+    await runtime.advance(5000);
+    await expect(first).rejects.toThrow("afterwards");
+    expect([await engine.run(request, work), charges]).toEqual([1, 1]);
+  });
+
   it("have a name, and are at most 64", async () => {
     const engine = engineOn(open());
     await engine.run(request, async (claim) => {
