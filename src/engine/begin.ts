@@ -10,7 +10,7 @@ import type { Claim, ClaimContext } from "./claim.ts";
 import type { ReplayCache } from "./local/replay-cache.ts";
 import type { SharedCalls } from "./local/shared-calls.ts";
 import { openedReply } from "./results/result-codec.ts";
-import { checkKey } from "./values/key.ts";
+import { checkKey, checkScope } from "./values/key.ts";
 import { persist } from "./store-call.ts";
 import type { Store } from "../stores/store.ts";
 import { claimInTransaction, claimWithin } from "./transaction/claim-within.ts";
@@ -75,7 +75,7 @@ export async function begin(engine: BeginContext, intent: Intent): Promise<Admis
   const { runtime, waiting, events, names } = lent;
   if (intent.transaction !== undefined) checkTransactional(lent.store);
   const { operation, scope, key, waitMs = 0, signal } = intent;
-  const id = names.recordId(scope, operation, checkKey(key));
+  const id = names.recordId(checkScope(scope), operation, checkKey(key));
   const fingerprint = names.fingerprint(intent.fingerprint);
   const untilMs = runtime.nowMs() + waitMs;
   const named = { ...intent, id, fingerprint };
@@ -103,10 +103,12 @@ async function attend(lent: BeginContext, waiter: Seated, first: Outcome): Promi
   try {
     for (;;) {
       const leftMs = untilMs - runtime.nowMs();
-      if (reply.kind !== "in-progress" || leftMs <= 0 || signal?.aborted === true) return reply;
+      if (reply.kind !== "in-progress" || leftMs <= 0) return reply;
       if (!waiting.isOwned(id)) watch ??= startWatch(lent.store, waiter);
       const pollMs = watch?.isConfirmed() === true ? lent.watchedPollMs : lent.pollMs;
       await seat.hold(Math.max(1, Math.min(leftMs, pollMs, reply.retryAfterMs)));
+      // Nobody is there to get what a claim would run (B-52).
+      if (signal?.aborted === true) return reply;
       // Through the claim again, never a plain read: it could deliver another body's response. Also
       // at the end of the lease, in case the owner is dead (B-51).
       reply = await answer(lent, waiter);
@@ -191,11 +193,13 @@ async function claim(lent: BeginContext, intent: Named): Promise<Outcome> {
   const context: ClaimContext = { ...lent, ...command, id, askedAtMs };
   const patience = { limitMs: storeTimeoutMs, patienceMs: storeTimeoutMs };
   const isLeased = transaction === undefined && store.isTransaction !== true;
+  let asked: Promise<ClaimReply> | undefined;
   let claimed = false;
   try {
     if (transaction !== undefined) return await claimInTransaction(context, command, transaction);
     if (!isLeased) return await claimWithin(context, command);
-    const reply = await persist(runtime, { call: () => store.claim(id, command), ...patience });
+    const call = () => (asked = store.claim(id, command));
+    const reply = await persist(runtime, { call, ...patience });
     claimed = reply.kind === "claimed";
     const opened = openedReply(reply, context);
     remember(context, lent.replays, opened);
@@ -203,6 +207,7 @@ async function claim(lent: BeginContext, intent: Named): Promise<Outcome> {
   } catch (error) {
     // Unknown whether it was applied, or known: a claim of steps that cannot be read is no use.
     if (isLeased && (claimed || hasCode(error, "store-unavailable"))) releaseGhost(context);
+    if (!claimed) asked?.then((late) => late.kind === "claimed" && releaseGhost(context), nobody);
     const bypass = (): void => {
       events.emit({ kind: "bypassed", operation, cause: error });
       note(context, "bypassed");
@@ -250,7 +255,12 @@ function hasCode(error: unknown, code: ErrorCode): boolean {
   return isLatchkeyError(error) && error.code === code;
 }
 
-// A claim that timed out may have been applied: unreleased it would block the key for a lease.
+// What failed late has been told as failed already.
+const nobody = (): undefined => undefined;
+
+// A claim that timed out may have been applied: unreleased it would block the key for a lease, or
+// for good where nobody may take over. One that was stuck may be applied after its release, on
+// another connection of a pool: so it is released again when it says so.
 function releaseGhost(context: ClaimContext): void {
   const { store, runtime, id, owner, leaseMs, storeTimeoutMs, track } = context;
   const call = () => store.release(id, owner);

@@ -291,6 +291,26 @@ describe("a failing store", () => {
     expect(await memory.sweep()).toBe(0);
   });
 
+  it.each(["takeover", "in-doubt"] as const)(
+    "that applies a claim after its release leaves no ghost (%s)",
+    async (onAbandoned) => {
+      const { memory, runtime } = setUp();
+      const stuck = Promise.withResolvers<void>();
+      const claim: Store["claim"] = async (...args) => {
+        await stuck.promise; // on another connection than the release
+        return memory.claim(...args);
+      };
+      const options = { runtime, onAbandoned };
+      const late = createEngine({ ...options, store: { ...memory, claim } });
+      const answer = late.run(request, () => 1).catch(codeOf);
+      await runtime.advance(5000);
+      expect(await answer).toBe("store-unavailable");
+      stuck.resolve();
+      await runtime.advance(0);
+      expect(await createEngine({ ...options, store: memory }).run(request, () => 2)).toBe(2);
+    },
+  );
+
   it("that fails to record is told again until it has, under the heartbeat (B-95)", async () => {
     const { engine, runtime, faults, kinds } = setUp();
     faults.complete = Array.from({ length: 500 }, () => "lose-request");

@@ -183,6 +183,21 @@ describe("a waiter whose owner is elsewhere", () => {
     await first.answer;
   });
 
+  it("claims nothing for a client that went away as the owner released (B-52)", async () => {
+    const { runtime, calls, owner, other } = setUp();
+    const abort = new AbortController();
+    const intent = { operation: "o", scope: "s", key: "k2", fingerprint: "f" as never };
+    const held = await owner.begin(intent);
+    const gone = other.begin({ ...intent, waitMs: 5000, signal: abort.signal });
+    await runtime.advance(1);
+    const before = calls.claims;
+    const released = held.kind === "execute" ? held.claim.release() : undefined;
+    abort.abort();
+    await runtime.advance(1);
+    expect([await released, (await gone).kind]).toEqual(["released", "in-progress"]);
+    expect(calls.claims).toBe(before);
+  });
+
   it("ends a watch that is confirmed only after it left", async () => {
     const listening = Promise.withResolvers<() => void>();
     const { runtime, owner, other } = setUp({ watch: () => listening.promise });

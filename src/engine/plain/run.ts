@@ -12,6 +12,7 @@ import { checkTransactions } from "../transaction/transactions.ts";
 import type { Transactions } from "../transaction/transactions.ts";
 import { decodeValue, encodeEnvelope, encodeValue } from "../values/codec.ts";
 import { fingerprintOf } from "../values/fingerprint.ts";
+import { checkScope } from "../values/key.ts";
 
 export interface RunRequest<T = unknown> {
   readonly operation: string;
@@ -45,7 +46,9 @@ export async function run<T>(
   request: RunRequest<T> | TransactionRequest<T, unknown>,
   work: (claim: Claim, transaction: unknown) => T | Promise<T>,
 ): Promise<T> {
-  const { operation, key, scope = "public", input, wait } = request;
+  const { operation, key, input, wait } = request;
+  // Given, but undefined: a user without an id, who must not share a key space with all (B-101).
+  const scope = "scope" in request ? checkScope(request.scope) : "public";
   const fingerprint = fingerprintOf([], contentOf(input));
   const waitMs = wait === undefined ? 0 : durationMs(wait, "wait", 0);
   const within = "transaction" in request && {

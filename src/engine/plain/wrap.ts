@@ -42,7 +42,7 @@ export function idempotent<Input, Output, Tx = never>(
   }
   const within = transaction && { transaction: checkTransactions(transaction) };
   const redaction = redact === undefined ? {} : { redact };
-  return (input) => {
+  return async (input) => {
     const whose = scope === undefined ? {} : { scope: scope(input) };
     const request = { operation, key: key(input), input, ...whose, ...redaction, ...within };
     return engine.run<Output>(request, (claim) => work(input, claim, claim.transaction as Tx));

@@ -23,6 +23,19 @@ export function checkKey(key: string): string {
   );
 }
 
+/**
+ * Throws `TypeError` unless the scope is a text that is not empty: what yields nothing must never
+ * share a key space with everybody (B-101).
+ */
+export function checkScope(scope: unknown): string {
+  if (typeof scope === "string" && scope !== "") return scope;
+  const got = scope === "" ? "an empty text" : typeof scope;
+  throw new TypeError(
+    `A scope says whose key it is; got ${got}. Return a text such as the id of the user, or leave ` +
+      'scope out for "public".',
+  );
+}
+
 /** How an engine names records and intents: by digests alone, so that a store learns no key. */
 export interface Names {
   /** Over the length-framed parts, so that no value can forge another record (B-14). */
