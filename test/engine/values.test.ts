@@ -2,6 +2,7 @@
  * Fingerprints, record ids and envelopes as properties: what must be equal is, what must differ
  * does.
  */
+import { runInNewContext } from "node:vm";
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { decodeEnvelope, encodeEnvelope } from "../../src/engine/values/codec.ts";
@@ -16,6 +17,30 @@ describe("canonical JSON", () => {
         expect(JSON.parse(text)).toEqual(JSON.parse(JSON.stringify(value)));
         expect(canonicalJson(reversed(value))).toBe(text);
       }),
+    );
+  });
+
+  it("refuses an object of which JSON keeps nothing: two of them must not look alike", () => {
+    class Money {
+      readonly #amount: number;
+      constructor(amount: number) {
+        this.#amount = amount;
+      }
+      get amount(): number {
+        return this.#amount;
+      }
+    }
+    const opaque = [new Money(5), Uint8Array.of(1).buffer, new Blob(["a"]), /a/, new Error("a")];
+    for (const value of [...opaque, new URLSearchParams("a=1"), Promise.resolve(1)]) {
+      expect(() => canonicalJson({ value })).toThrow(/no fingerprint/);
+    }
+    const otherRealm: unknown = runInNewContext("({ plain: {}, list: [] })");
+    expect(canonicalJson(otherRealm)).toBe('{"list":[],"plain":{}}');
+    class Order {
+      readonly amount = 1;
+    }
+    expect(canonicalJson([{}, Object.create(null), new Order(), new Uint8Array(0)])).toBe(
+      '[{},{},{"amount":1},{}]',
     );
   });
 

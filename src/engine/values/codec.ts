@@ -72,12 +72,17 @@ export function encodeValue(value: unknown, mostBytes: number = Infinity): Uint8
   return envelope.length > mostBytes ? encodeEnvelope("omitted", { reason: "size" }) : envelope;
 }
 
+// Never throws: the work is done, and a key whose result cannot be written must not stay claimed.
 function envelopeOf(value: unknown): Uint8Array {
-  if (value === undefined) return encodeEnvelope("undefined", undefined);
-  if (value instanceof Uint8Array) return encodeEnvelope("bytes", undefined, value);
-  const text = jsonText(value);
-  if (text === undefined) return encodeEnvelope("omitted", { reason: "not JSON" });
-  return encodeEnvelope("json", undefined, Buffer.from(text, "utf8"));
+  try {
+    if (value === undefined) return encodeEnvelope("undefined", undefined);
+    if (value instanceof Uint8Array) return encodeEnvelope("bytes", undefined, value);
+    const text: string | undefined = JSON.stringify(value);
+    if (text !== undefined) return encodeEnvelope("json", undefined, Buffer.from(text, "utf8"));
+  } catch {
+    // BigInt, a circle, bytes that were transferred away: omitted like what JSON leaves out.
+  }
+  return encodeEnvelope("omitted", { reason: "not JSON" });
 }
 
 /**
@@ -105,14 +110,6 @@ export function decodeValue(bytes: Uint8Array): unknown {
       );
     case "http":
       throw corrupt();
-  }
-}
-
-function jsonText(value: unknown): string | undefined {
-  try {
-    return JSON.stringify(value);
-  } catch {
-    return undefined; // BigInt or a circle: the caller records it as omitted
   }
 }
 

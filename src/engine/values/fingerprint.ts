@@ -39,7 +39,7 @@ export function canonicalJson(value: unknown, level = 0): string {
   if (Array.isArray(value)) {
     return `[${Array.from(value, (item) => canonicalJson(item ?? null, level + 1)).join()}]`;
   }
-  if (value instanceof Map || value instanceof Set) throw unsayable(value.constructor.name);
+  if (isOpaque(value)) throw unsayable(nameOf(value));
   const members: string[] = [];
   for (const [name, member] of Object.entries(value).sort(byName)) {
     if (member !== undefined) {
@@ -56,10 +56,23 @@ function primitive(value: unknown): string {
   return text;
 }
 
+// JSON says {} of a Map, an ArrayBuffer, a Blob, or an object of a class that keeps its fields to
+// itself, whatever is in it. A plain object may come from another realm.
+function isOpaque(value: object): boolean {
+  if (Object.keys(value).length > 0) return value instanceof Map || value instanceof Set;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  const isPlain = prototype === null || Object.getPrototypeOf(prototype) === null;
+  return !isPlain && !(value instanceof Uint8Array);
+}
+
+function nameOf(value: object): string {
+  return value.constructor?.name || "nameless object";
+}
+
 // What JSON would turn into {} or null must not make two inputs look alike.
 function unsayable(what: string): TypeError {
   return new TypeError(
-    `A ${what} has no fingerprint: JSON cannot say it. Pass plain data or bytes.`,
+    `JSON cannot say a value of the kind ${what}: it has no fingerprint. Pass plain data or bytes.`,
   );
 }
 
