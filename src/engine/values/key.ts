@@ -31,8 +31,8 @@ export function checkScope(scope: unknown): string {
   if (typeof scope === "string" && scope !== "") return scope;
   const got = scope === "" ? "an empty text" : typeof scope;
   throw new TypeError(
-    `A scope says whose key it is; got ${got}. Return a text such as the id of the user, or leave ` +
-      'scope out for "public".',
+    `A scope says whose key it is; got ${got}. Return a text such as the id of the user, or ` +
+      'leave scope out for "public".',
   );
 }
 
