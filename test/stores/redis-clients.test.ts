@@ -1,6 +1,8 @@
 /** The Redis store through each of its clients, and the clients and servers that it refuses. */
 import { once } from "node:events";
 import { Redis } from "ioredis";
+import { Redis as Redis5 } from "ioredis5";
+import { Redis as RedisOfValkey } from "iovalkey";
 import { createClient } from "redis";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { claimBy } from "../../src/conformance/claim-by.ts";
@@ -37,6 +39,7 @@ function connect({ port }: RedisProcess, options: object = {}): Redis {
 }
 
 const owner = "a" as OwnerToken;
+const pipelining = { enableAutoPipelining: true, keyPrefix: "app:" };
 
 describe.each(singleClients)("the Redis store through %s", (_name, open) => {
   let opened: OpenClient;
@@ -66,6 +69,24 @@ describe("a client of the Redis store", () => {
     const decoding = { callBuffer: (name: string, ...args: string[]) => redis.call(name, ...args) };
     const failure = redisStore(decoding).check();
     await expect(failure).rejects.toMatchObject({ code: "store-unsuitable" });
+  });
+
+  it.each([
+    ["ioredis 6", () => new Redis(server.port, "127.0.0.1", pipelining)],
+    ["ioredis 5", () => new Redis5(server.port, "127.0.0.1", pipelining)],
+    ["iovalkey", () => new RedisOfValkey(server.port, "127.0.0.1", pipelining)],
+  ])("may pipeline whatever is sent in one tick: %s", async (_name, open) => {
+    const client = open();
+    closers.push(() => client.disconnect());
+    const store = redisStore(client);
+    await store.check();
+    const ids = ["a", "b", "c"].map((one) => `tick-${one}` as RecordId);
+    const claims = ids.map((id) => store.claim(id, claimBy(owner, { leaseMs: 5000 })));
+    expect((await Promise.all(claims)).map(({ kind }) => kind)).toEqual(ids.map(() => "claimed"));
+    await client.set("latchkey:text", "no record");
+    const failure = store.claim("text" as RecordId, claimBy(owner));
+    await expect(failure).rejects.toMatchObject({ code: "store-corrupt" });
+    for (const id of [...ids, "text" as RecordId]) await store.forget(id);
   });
 
   it("may put a prefix of its own before every key", async () => {

@@ -45,6 +45,10 @@ export const singleClients: Opens<Address> = [
 /** Clients of a cluster, given some of its nodes. */
 export const clusterClients: Opens<readonly Address[]> = [
   ["Cluster of ioredis 6", async (roots) => fromIoredis(quiet(new Cluster([...roots])))],
+  [
+    "Cluster of ioredis 6 that pipelines by itself",
+    async (roots) => fromIoredis(quiet(new Cluster([...roots], { enableAutoPipelining: true }))),
+  ],
   ["Cluster of ioredis 5", async (roots) => fromIoredis(quiet(new Cluster5([...roots])))],
   ["Cluster of iovalkey", async (roots) => fromIoredis(quiet(new ClusterOfValkey([...roots])))],
   [

@@ -1,23 +1,21 @@
 /** `Cluster` of ioredis 5 and 6 and of iovalkey: routed by the client, with lanes by its slots. */
-import { listenOn, sendThrough } from "./ioredis.ts";
+import { listenOn, pipelined, sendThrough } from "./ioredis.ts";
 import type { IoredisClient, IoredisSingle } from "./ioredis.ts";
 import { keySlot } from "./key-slot.ts";
 import { eventsOf, quiet } from "./wire.ts";
-import type { Emitter, Hearing, Listener, OwnWire, Wire, WireCommand } from "./wire.ts";
+import type { Emitter, Hearing, Listener, OwnWire, Wire } from "./wire.ts";
 
-interface Pipeline {
-  callBuffer(command: string, ...args: (string | Buffer)[]): unknown;
-  exec(): Promise<readonly (readonly [Error | null, unknown])[] | null>;
-}
 export interface IoredisCluster extends IoredisClient, Emitter {
   readonly isCluster: boolean;
   readonly status: string;
   /** Addresses by slot, the master's first. */
   readonly slots: readonly (readonly string[] | undefined)[];
-  readonly options?: { readonly keyPrefix?: string | Buffer };
+  readonly options?: {
+    readonly keyPrefix?: string | Buffer;
+    readonly enableAutoPipelining?: boolean;
+  };
   refreshSlotsCache?(done: () => void): void;
   nodes(role: "master"): readonly (IoredisSingle & ClusterNode)[];
-  pipeline(): Pipeline;
   duplicate(startupNodes: [], override: object): IoredisCluster;
   disconnect(): void;
 }
@@ -52,19 +50,7 @@ export function ioredisClusterWire(cluster: IoredisCluster): Wire {
 
 // Until then it knows neither slots nor nodes; any command waits for it.
 async function ready(cluster: IoredisCluster): Promise<void> {
-  if (cluster.status !== "ready") await cluster.callBuffer("time");
-}
-
-async function pipelined(
-  cluster: IoredisCluster,
-  commands: readonly WireCommand[],
-): ReturnType<Wire["exchange"]> {
-  const pipeline = cluster.pipeline();
-  for (const [name, ...args] of commands) pipeline.callBuffer(name.toLowerCase(), ...args);
-  const replies = (await pipeline.exec()) ?? [];
-  return replies.map(([error, value]) =>
-    error ? { status: "rejected", reason: error } : { status: "fulfilled", value },
-  );
+  if (cluster.status !== "ready") await sendThrough(cluster)(["TIME"]);
 }
 
 function ownWire(cluster: IoredisCluster): OwnWire {

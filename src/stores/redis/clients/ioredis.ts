@@ -3,17 +3,29 @@
  * of the family is in `ioredis-cluster.ts`.
  */
 import { eventsOf, quiet } from "./wire.ts";
-import type { Emitter, Hearing, Listener, OwnWire, Wire } from "./wire.ts";
+import type { Emitter, Hearing, Listener, OwnWire, Wire, WireCommand } from "./wire.ts";
 
 /** ioredis or iovalkey: `new Redis()`, `new Cluster()`. */
 export interface IoredisClient {
   callBuffer(command: string, ...args: (string | Buffer)[]): Promise<unknown>;
 }
+/** What a client has that pipelines whatever is sent in one tick. */
+interface AutoPipelining {
+  readonly options?: { readonly enableAutoPipelining?: boolean };
+  pipeline?(): Pipeline;
+}
+interface Pipeline {
+  callBuffer(command: string, ...args: (string | Buffer)[]): unknown;
+  exec(): Promise<readonly (readonly [Error | null, unknown])[] | null>;
+}
 /** The rest of a single client, which wrappers may lack. */
 export interface IoredisSingle extends IoredisClient, Emitter {
   on?(event: string, listener: (channel: string) => void): unknown;
   readonly status?: string;
-  readonly options?: { readonly keyPrefix?: string | Buffer };
+  readonly options?: {
+    readonly keyPrefix?: string | Buffer;
+    readonly enableAutoPipelining?: boolean;
+  };
   duplicate?(override: object): IoredisSingle;
   ssubscribe?(channel: string): Promise<unknown>;
   sunsubscribe?(channel: string): Promise<unknown>;
@@ -48,9 +60,30 @@ export function ioredisWire(client: IoredisSingle): Wire {
 }
 
 /** Sending through a client of this family. */
-export function sendThrough(client: IoredisClient): Wire["send"] {
+export function sendThrough(client: IoredisClient & AutoPipelining): Wire["send"] {
+  // Its own pipelines lose the name of a command that is called by its name: ours do not.
+  if (client.options?.enableAutoPipelining === true && client.pipeline !== undefined) {
+    return async (command) => {
+      const [outcome] = await pipelined(client, [command]);
+      if (outcome?.status !== "fulfilled") throw outcome?.reason;
+      return outcome.value;
+    };
+  }
   // iovalkey finds the keys of a command, and with them its node, only by its name in lower case.
   return ([name, ...args]) => client.callBuffer(name.toLowerCase(), ...args);
+}
+
+/** The commands in one pipeline. In a cluster it goes to the node of their keys as a whole. */
+export async function pipelined(
+  client: AutoPipelining,
+  commands: readonly WireCommand[],
+): ReturnType<Wire["exchange"]> {
+  const pipeline = client.pipeline?.();
+  for (const [name, ...args] of commands) pipeline?.callBuffer(name.toLowerCase(), ...args);
+  const replies = (await pipeline?.exec()) ?? [];
+  return replies.map(([error, value]) =>
+    error ? { status: "rejected", reason: error } : { status: "fulfilled", value },
+  );
 }
 
 function ownWire(client: IoredisSingle): OwnWire {
