@@ -151,9 +151,18 @@ function tracking(lent: BeginContext, waitUntil: Intent["waitUntil"]): BeginCont
   if (waitUntil === undefined) return lent;
   const track = (work: Promise<unknown>): void => {
     lent.track(work);
-    waitUntil(work);
+    tell(waitUntil, work);
   };
   return { ...lent, track };
+}
+
+// The claim is granted already: an error here would leave it to a heartbeat without a handler.
+function tell(waitUntil: NonNullable<Intent["waitUntil"]>, work: Promise<unknown>): void {
+  try {
+    waitUntil(work);
+  } catch (error) {
+    process.emitWarning?.(`waitUntil threw: ${String(error)}`, "LatchkeyWarning");
+  }
 }
 
 type Claimed = Extract<ClaimReply, { readonly kind: "claimed" }>;

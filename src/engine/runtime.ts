@@ -18,13 +18,17 @@ export interface Runtime {
   readonly timer: (action: () => void, delayMs: number, background?: boolean) => () => void;
 }
 
+// What is longer, platforms take for 1 ms: a lease of 100 days would be renewed without a pause.
+// Whoever set the timer may well be told after these 24 days.
+const longestMs = 2 ** 31 - 1;
+
 /** The real clock, randomness and timers of this process. */
 export const systemRuntime: Runtime = Object.freeze({
   nowMs: () => performance.now(),
   random: () => Math.random(),
   token: () => randomBytes(15).toString("base64url"),
   timer: (action: () => void, delayMs: number, background = false) => {
-    const handle = setTimeout(action, delayMs);
+    const handle = setTimeout(action, Math.min(delayMs, longestMs));
     if (background) handle.unref?.();
     return () => clearTimeout(handle);
   },

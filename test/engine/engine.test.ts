@@ -2,6 +2,7 @@
  * The engine on a virtual clock, over the memory store and over a network that loses what it is
  * told to.
  */
+import { once } from "node:events";
 import { describe, expect, it } from "vitest";
 import { createEngine, idempotent, isLatchkeyError } from "../../src/index.ts";
 import type { Claim, EngineEvent, EngineOptions, Store } from "../../src/index.ts";
@@ -337,6 +338,35 @@ describe("a failing store", () => {
     await runtime.advance(1000);
     const again = await engine.begin({ operation: "o", scope: "s", key: "k", fingerprint });
     expect(again.kind).toBe("completed");
+  });
+});
+
+describe("what outlives the answer", () => {
+  it("is not told to a waitUntil that throws, and its key is free again all the same", async () => {
+    const { engine } = setUp();
+    const warned = once(process, "warning");
+    const waitUntil = (): never => {
+      throw new Error("Illegal invocation");
+    };
+    const intent = { operation: "o", scope: "s", key: "k", fingerprint: "f" as never };
+    const admitted = await engine.begin({ ...intent, waitUntil });
+    if (admitted.kind !== "execute") throw new Error("The key should have been free.");
+    expect(await admitted.claim.complete(new Uint8Array(1))).toBe("recorded");
+    expect(String(await warned)).toContain("waitUntil threw: Error: Illegal invocation");
+    expect((await engine.begin(intent)).kind).toBe("completed");
+  });
+
+  it("may take longer than a timer can: a lease of 100 days is not renewed at once", async () => {
+    const memory = memoryStore();
+    let renewals = 0;
+    const renew: Store["renew"] = (...args) => {
+      renewals += 1;
+      return memory.renew(...args);
+    };
+    const lent = createEngine({ store: { ...memory, renew }, lease: "100d" });
+    const ticks = () => new Promise<void>((resolve) => setTimeout(resolve, 20));
+    await lent.run(request, ticks);
+    expect(renewals).toBe(0);
   });
 });
 
