@@ -148,8 +148,7 @@ export function holdClaim(
         const result = seal(bytes, "step", name);
         return guarded(() => store.step(id, { owner, name, result }));
       },
-      recordWithin: (transactions, name, work) =>
-        stepWithin(context, { transactions, name, work, onLost: lost }),
+      recordWithin: (step) => stepWithin(context, { ...step, onLost: lost }),
     }),
     commit: () => guarded(() => store.commit(id, owner)),
     complete: (bytes, retentionMs = context.retentionMs) => {

@@ -47,11 +47,17 @@ export interface StepsOptions {
    * Runs `work` in a transaction and writes the step in the same; resolves after the COMMIT,
    * rejects when nothing was committed, or nobody knows.
    */
-  readonly recordWithin: (
-    transactions: Transactions<unknown>,
-    name: string,
-    work: (transaction: unknown) => Promise<Uint8Array>,
-  ) => Promise<void>;
+  readonly recordWithin: (step: StepInTransaction) => Promise<void>;
+}
+
+/** A step with a transaction of its own. */
+export interface StepInTransaction {
+  readonly transactions: Transactions<unknown>;
+  readonly name: string;
+  /** It ran under this claim before, and may have been committed: then `work` is left alone. */
+  readonly isUnsure: boolean;
+  /** Resolves to what is to be recorded. */
+  readonly work: (transaction: unknown) => Promise<Uint8Array>;
 }
 
 type Work = (context: StepContext, transaction: unknown) => unknown;
@@ -69,6 +75,8 @@ interface Done {
 export function createSteps({ finished, deriveKey, record, recordWithin }: StepsOptions): Step {
   const known = new Map<string, Promise<unknown>>();
   const unrecorded = new Map<string, Done>();
+  /** What steps in transactions came to, whether or not they were committed. */
+  const values = new Map<string, unknown>();
   for (const [name, result] of Object.entries(finished)) {
     known.set(name, Promise.resolve(result).then(decodeValue));
   }
@@ -89,12 +97,19 @@ export function createSteps({ finished, deriveKey, record, recordWithin }: Steps
   }
 
   async function executeWithin(name: string, within: Within, work: Work): Promise<unknown> {
-    let value: unknown;
-    await recordWithin(checkTransactions(within.transaction), name, async (transaction) => {
-      value = await work({ name, key: deriveKey(name) }, transaction);
-      return encodeValue(value, mostBytes);
+    const transactions = checkTransactions(within.transaction);
+    const isUnsure = values.has(name);
+    await recordWithin({
+      transactions,
+      name,
+      isUnsure,
+      work: async (transaction) => {
+        const value = await work({ name, key: deriveKey(name) }, transaction);
+        values.set(name, value);
+        return encodeValue(value, mostBytes);
+      },
     });
-    return value;
+    return values.get(name);
   }
 
   function step(

@@ -6,9 +6,9 @@ import type { Fingerprint, OwnerToken, RecordId } from "../../machine/record.ts"
 import type { Store } from "../../stores/store.ts";
 import type { ResultCodec } from "../results/result-codec.ts";
 import type { Runtime } from "../runtime.ts";
+import type { StepInTransaction } from "../steps.ts";
 import { persist, withDeadline } from "../store-call.ts";
 import { checkTransactional, open, storeWithin } from "./transactions.ts";
-import type { Transactions } from "./transactions.ts";
 
 /** The claim that the step is under. */
 export interface StepContext {
@@ -22,11 +22,7 @@ export interface StepContext {
   readonly storeTimeoutMs: number;
 }
 
-export interface StepWithin {
-  readonly transactions: Transactions<unknown>;
-  readonly name: string;
-  /** Resolves to what is to be recorded. */
-  readonly work: (transaction: unknown) => Promise<Uint8Array>;
+export interface StepWithin extends StepInTransaction {
   /** Another owner has the claim: the error to reject with. */
   readonly onLost: () => Error;
 }
@@ -35,6 +31,7 @@ export interface StepWithin {
 export async function stepWithin(context: StepContext, step: StepWithin): Promise<void> {
   const { store, runtime, id, fingerprint, owner, storeTimeoutMs } = context;
   checkTransactional(store);
+  if (step.isUnsure && (await isRecorded(context, step))) return;
   const { transaction, client, commit, rollback } = await open(context, step.transactions);
   try {
     const { name } = step;
