@@ -65,10 +65,8 @@ function openInTurn(path: string): DatabaseSync {
 export function newDatabase(path: string, timeoutMs: number): DatabaseSync {
   const sqlite = process.getBuiltinModule?.("node:sqlite");
   if (sqlite !== undefined) return new sqlite.DatabaseSync(path, { timeout: timeoutMs });
-  throw new LatchkeyError(
-    "store-unsuitable",
-    "This runtime has no node:sqlite. Use Node 22.13, Bun 1.4, Deno 2.5 or newer, or another store.",
-  );
+  const way = "Use Node 22.13, Bun 1.4, Deno 2.5 or newer, or another store.";
+  throw new LatchkeyError("store-unsuitable", `This runtime has no node:sqlite. ${way}`);
 }
 
 /** Makes a folder and those above it. One by one: Node's recursive form never ends below /proc. */
