@@ -19,7 +19,7 @@ install: $(STAMP) ## install the dependencies, Node 24 among them
 
 $(STAMP): package-lock.json
 	@command -v npm > /dev/null || { echo "npm was not found: install Node.js 20 or later." >&2; exit 1; }
-	npm ci
+	npm ci --loglevel=error
 	@touch $@
 
 build: $(BUILT) ## compile src/ to dist/
@@ -28,20 +28,20 @@ $(BUILT): $(STAMP) $(SOURCES)
 	npm run --silent build
 	@touch $@
 
-run: $(BUILT) ## start the demo payments API on http://127.0.0.1:3000 (PORT, HOST, STORE, DELAY, LEASE, RETENTION)
+run: $(BUILT) ## start the demo API (PORT HOST STORE DELAY LEASE RETENTION)
 	@exec $(NODE) dist/cli/latchkey.js demo
 
 race: $(BUILT) ## fire the race test at the running API (URL=...)
 	@exec $(NODE) dist/cli/latchkey.js race "$(URL)"
 
 verify: URL = http://127.0.0.1:3000/verify
-verify: $(BUILT) ## try the rules of idempotency on the running API's test route (URL=...)
+verify: $(BUILT) ## try the rules of idempotency on the running API (URL=...)
 	@exec $(NODE) dist/cli/latchkey.js verify "$(URL)"
 
-test: $(STAMP) ## run the quick test suite, on a real redis-server and Postgres too
+test: $(STAMP) ## run the quick tests, on real Redis and Postgres (TESTFLAGS)
 	npm test --silent -- $(TESTFLAGS)
 
-up: ## start Redis 7 in Docker on port 6381; SERVICE=postgres: Postgres 18 on port 6382
+up: ## start Redis 7 in Docker (SERVICE=postgres: Postgres 18)
 	@scripts/containers.sh up $(SERVICE)
 
 down: ## stop them again and delete their data

@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 usage() {
-  echo "usage: scripts/containers.sh up [redis|postgres] | down" >&2
+  echo "SERVICE must be redis or postgres: make up SERVICE=postgres" >&2
   exit 2
 }
 

@@ -91,6 +91,7 @@ function exchangeOf<Req extends Request, Rest extends readonly unknown[]>(
 ): Exchange {
   const { pathname, search } = new URL(request.url);
   return {
+    request,
     method: request.method,
     target: pathname + search,
     operation: options.operation ?? `${request.method} ${pathname}`,

@@ -49,6 +49,6 @@ export function timeoutOf(typed: string, flag = "--timeout"): number {
 }
 
 /** One more value of an option that may be given several times. */
-export function append(value: string, values: readonly string[]): readonly string[] {
+export function append(value: string, values: readonly string[] = []): readonly string[] {
   return [...values, value];
 }

@@ -10,6 +10,7 @@ import { attentionCommand } from "./records/attention-command.ts";
 import { recordsCommand } from "./records/records-command.ts";
 import { withIdsApart } from "./records/store-options.ts";
 import { schemaCommand } from "./schema/schema-command.ts";
+import { mayGoUnread } from "./terminal.ts";
 import { verifyCommand } from "./verify/verify-command.ts";
 
 /** Runs one command line, `process.argv` as it stands; sets the exit code. Never rejects. */
@@ -22,8 +23,10 @@ export async function main(args: readonly string[]): Promise<void> {
     .addCommand(verifyCommand())
     .addCommand(recordsCommand())
     .addCommand(attentionCommand())
-    .addCommand(schemaCommand());
+    .addCommand(schemaCommand())
+    .addHelpText("after", examples);
   inOneLine(program);
+  mayGoUnread(process.stdout);
   try {
     await program.parseAsync(withIdsApart(args));
   } catch (error) {
@@ -31,10 +34,24 @@ export async function main(args: readonly string[]): Promise<void> {
   }
 }
 
-// A mistake is one line; a suggestion would be a second one.
-function inOneLine(command: Command): void {
-  command.exitOverride().showSuggestionAfterError(false);
-  for (const inner of command.commands) inOneLine(inner);
+const examples = `
+Try it:
+  latchkey demo
+  latchkey race http://127.0.0.1:3000/process-payment
+  latchkey attention --store sqlite:./data/latchkey.db`;
+
+// A mistake is one line, like our own, with a suggestion or the way to the help in it.
+function inOneLine(command: Command, path = command.name()): void {
+  command.exitOverride().configureOutput({
+    outputError: (text, write) => write(oneLine(text, `See ${path} --help.`)),
+  });
+  for (const inner of command.commands) inOneLine(inner, `${path} ${inner.name()}`);
+}
+
+function oneLine(text: string, way: string): string {
+  const [what = "", suggestion] = text.trim().split("\n");
+  const words = what.replace(/^error: /, "").replace(/\.?$/, ".");
+  return `latchkey: ${words} ${suggestion?.replace(/^\((.*)\)$/, "$1") ?? way}\n`;
 }
 
 function version(): string {

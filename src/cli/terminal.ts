@@ -19,6 +19,19 @@ export function canvasOf(stream: NodeJS.WriteStream, columns = 80): Canvas {
   };
 }
 
+/**
+ * Lets a command go on when whoever read its output has left (`| head`), so that its exit code
+ * still tells what came of its work. Other failures of the stream end the process, as always.
+ */
+export function mayGoUnread(stream: NodeJS.WriteStream): void {
+  if (stream.listeners("error").includes(ignoreClosedPipe)) return;
+  stream.on("error", ignoreClosedPipe);
+}
+
+function ignoreClosedPipe(error: NodeJS.ErrnoException): void {
+  if (error.code !== "EPIPE") throw error;
+}
+
 /** Foreign text on one line: control characters would reach the terminal otherwise. */
 export function plainText(text: string): string {
   return text.replace(/[\p{Cc}\p{Cf}]/gu, "?");

@@ -14,12 +14,15 @@ import { executionOf } from "./execution.ts";
 import type { Execution } from "./execution.ts";
 import { checkedKey, readKeyHeader } from "./key-header.ts";
 import type { KeyHeader } from "./key-header.ts";
+import { enterLayer, refuseNested } from "./nested.ts";
 import type { HttpPolicy } from "./policy.ts";
 import { decodeAnswer } from "./recorded.ts";
 import { requestFingerprint } from "./target.ts";
 
 /** What an adapter tells of a request. */
 export interface Exchange {
+  /** The request itself: the same object for every layer on its way. */
+  readonly request: object;
   readonly method: string;
   /** Path and query as the client sent them. */
   readonly target: string;
@@ -47,7 +50,10 @@ export type HttpAdmission =
   | { readonly kind: "gone" }
   | { readonly kind: "execute"; readonly execution: Execution };
 
-/** Decides what to do with a request. Never rejects for what a client or a store does. */
+/**
+ * Decides what to do with a request. Never rejects for what a client or a store does; rejects where
+ * two layers on the way of the request protect the same operation.
+ */
 export async function admit(
   engine: Engine,
   policy: HttpPolicy,
@@ -84,6 +90,7 @@ async function admitKeyed(
     const detail = "The request does not say whose Idempotency-Key this is. Authenticate first.";
     return refuse(policy.problem("key-invalid", { detail }));
   }
+  refuseNested(exchange.request, engine, { operation, scope, key });
   const content = await exchange.content();
   if (content === "aborted") return { kind: "gone" };
   if (content === "too-large") return refuse(policy.problem("request-too-large"));
@@ -97,6 +104,7 @@ async function admitKeyed(
   const intent = { operation, scope, key, fingerprint, waitMs, ...overrides(policy, exchange) };
   const admission = await engine.begin(intent);
   if (admission.kind === "execute") {
+    enterLayer(exchange.request, engine, { operation, scope, key });
     const facts = { key, scope, events: engine };
     return { kind: "execute", execution: executionOf(admission.claim, policy, facts) };
   }

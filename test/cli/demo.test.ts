@@ -75,6 +75,18 @@ describe("latchkey demo", () => {
     expect(taken.lines[0]).toMatch(/address cannot be used.*Choose another PORT/);
   });
 
+  it("says where it is, and commands to paste, on IPv6 too", async () => {
+    const demo = await startDemo({ store: "memory:", delay: "0ms", host: "::1" });
+    expect(demo.url).toMatch(/^http:\/\/\[::1\]:\d+$/);
+    expect(await demo.charges()).toEqual([]);
+    expect(demo.output()).toContain(`npx latchkey race ${demo.url}/process-payment\n`);
+    expect(demo.output()).toContain(`-H 'Idempotency-Key: demo-1' ${demo.url}/process-payment\n`);
+    await demo.kill();
+    const nowhere = run(["--store", "memory:", "--host", "nowhere.invalid"]);
+    expect([nowhere.status, nowhere.lines.length]).toEqual([1, 1]);
+    expect(nowhere.lines[0]).toMatch(/address cannot be used.*Choose another HOST/);
+  });
+
   it("serves its page, its books and clear refusals", async () => {
     const demo = await startDemo({ store: "memory:", delay: "0ms" });
     const page = await fetch(demo.url);
@@ -92,6 +104,17 @@ describe("latchkey demo", () => {
     expect((await demo.pay("not a key")).status).toBe(400);
     expect(await demo.charges()).toEqual([]);
     await demo.kill();
+  });
+
+  it("says that it finishes what is running, and ends at once when told again", async () => {
+    const demo = await startDemo({ store: "memory:", delay: "1m" });
+    const running = demo.pay("k").catch((error: unknown) => error);
+    await until(async () => (await demo.pay("k")).status === 409 || undefined);
+    demo.signal("SIGINT");
+    await until(() => demo.complaints().includes("Finishing what is running.") || undefined);
+    demo.signal("SIGTERM");
+    expect(await demo.exited).toBe(null); // by the signal
+    expect(await running).toBeInstanceOf(Error);
   });
 
   it("finishes what is running on SIGTERM, and keeps its books over a restart", async () => {

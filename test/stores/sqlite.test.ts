@@ -1,7 +1,7 @@
 /**
  * SQLite on disk: several processes on one file, kill -9, files of a newer schema or none at all.
  */
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -28,6 +28,13 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 
+/** What a script says on a Node that is started with these flags: stdout, then stderr. */
+function onNode(flags: readonly string[], script: string): readonly string[] {
+  const args = [...flags, "--input-type=module", "--eval", script];
+  const { stdout, stderr } = spawnSync(process.execPath, args);
+  return [stdout.toString().trim(), stderr.toString().trim()];
+}
+
 /** Runs a script in a process of its own, with `store` open on `path`; what it printed. */
 async function inProcess(path: string, script: string): Promise<string> {
   const head = `import { sqliteStore } from ${JSON.stringify(module)};
@@ -42,6 +49,17 @@ async function inProcess(path: string, script: string): Promise<string> {
 }
 
 describe("the SQLite store on disk", () => {
+  it("says in words that the runtime has no node:sqlite, and breaks nothing beside it", () => {
+    const stores = new URL("../../src/stores/store-from-url.ts", import.meta.url).href;
+    const script = `const { storeFromUrl } = await import(${JSON.stringify(stores)});
+      await storeFromUrl("memory:");
+      await storeFromUrl("sqlite:x.db").catch(({ code, message }) => console.log(code, message));`;
+    const words = "This runtime has no node:sqlite. Use Node 22.13, Bun 1.4, Deno 2.5 or newer";
+    const [output, complaints] = onNode(["--no-experimental-sqlite"], script);
+    expect(complaints).toBe("");
+    expect(output).toBe(`store-unsuitable ${words}, or another store.`);
+  });
+
   it("grants one of 60 claims from three processes at once (S-1, B-47)", async () => {
     const path = join(folder, "race.db");
     const script = `

@@ -27,6 +27,7 @@ export function exchangeOf<C extends { readonly req: HonoRequest }>(
   const { raw, method } = c.req;
   const { pathname, search } = new URL(c.req.url);
   return {
+    request: c.req,
     method,
     target: pathname + search,
     operation: options.operation ?? `${method} ${patternOf(c.req) ?? pathname}`,

@@ -27,6 +27,7 @@ export function nodeExchange<Req>(
   { target, operation, parsed }: Place,
 ): Exchange {
   return {
+    request: req,
     method: req.method ?? "GET",
     target,
     operation: options.operation ?? operation,

@@ -4,7 +4,9 @@
  */
 import { once } from "node:events";
 import type { Server } from "node:http";
+import { isIPv6 } from "node:net";
 import type { AddressInfo } from "node:net";
+import { resolve } from "node:path";
 import { Command } from "commander";
 import { durationMs } from "../../duration.ts";
 import { createEngine } from "../../engine/engine.ts";
@@ -50,7 +52,7 @@ async function runDemo(settings: Settings): Promise<void> {
     const server = createDemoServer({ engine, ledger, delayMs });
     try {
       await listen(server, port, settings);
-      await Promise.race([once(process, "SIGTERM"), once(process, "SIGINT")]);
+      await signalled();
       await finish(server);
     } finally {
       await engine.close();
@@ -64,11 +66,22 @@ async function runDemo(settings: Settings): Promise<void> {
 async function listen(server: Server, port: number, { host, store }: Settings): Promise<void> {
   server.listen(port, host);
   await once(server, "listening").catch((cause: unknown) => {
-    throw new Error(`The address cannot be used: ${wordsOf(cause)}. Choose another PORT.`, {
+    const setting = /EADDRINUSE|EACCES/.test(wordsOf(cause)) ? "PORT" : "HOST";
+    throw new Error(`The address cannot be used: ${wordsOf(cause)}. Choose another ${setting}.`, {
       cause,
     });
   });
-  announce(`http://${host}:${(server.address() as AddressInfo).port}`, store);
+  const name = isIPv6(host) ? `[${host}]` : host;
+  announce(`http://${name}:${(server.address() as AddressInfo).port}`, store);
+}
+
+// Only the first signal is waited for: a second one ends the process as it always does.
+async function signalled(): Promise<void> {
+  const heard = new AbortController();
+  const signals = ["SIGTERM", "SIGINT"].map((name) => once(process, name, heard));
+  await Promise.race(signals);
+  heard.abort();
+  await Promise.allSettled(signals);
 }
 
 // What is running ends in peace; new connections are refused, idle ones closed.
@@ -76,7 +89,11 @@ async function finish(server: Server): Promise<void> {
   const closed = once(server, "close");
   server.close();
   server.closeIdleConnections();
+  const patience = setTimeout(() => {
+    process.stderr.write("Finishing what is running. Once more (Ctrl-C) ends it at once.\n");
+  }, 200);
   await closed;
+  clearTimeout(patience);
 }
 
 function wordsOf(cause: unknown): string {
@@ -102,11 +119,20 @@ function report({ kind, operation, attempt }: EngineEvent): void {
 }
 
 function announce(address: string, store: string): void {
-  process.stdout.write(
-    `latchkey demo listening on ${address}\nrecording in ${withoutPassword(store)}\n` +
-      `try: curl -X POST -H 'Idempotency-Key: demo-1' ${address}/process-payment\n` +
-      `verify: latchkey verify ${address}/verify\n`,
-  );
+  const isCheckout = process.argv[1] === resolve("dist/cli/latchkey.js");
+  const tool = (name: string): string =>
+    isCheckout ? `make ${name} URL=` : `npx latchkey ${name} `;
+  process.stdout.write(`latchkey demo listening on ${address}
+recording in ${withoutPassword(store)}
+
+  look    ${address}/ in a browser
+  pay     curl -i -X POST -H 'Idempotency-Key: demo-1' ${address}/process-payment
+  count   curl ${address}/charges
+  race    ${tool("race")}${address}/process-payment
+  verify  ${tool("verify")}${address}/verify
+
+Ctrl-C ends it, behind what is running.
+`);
 }
 
 function withoutPassword(store: string): string {

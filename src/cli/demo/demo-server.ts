@@ -46,7 +46,7 @@ export function createDemoServer({ engine, ledger, delayMs }: DemoOptions): Serv
     const [path = "/"] = (req.url ?? "/").split("?", 1);
     const route = routes[`${req.method} ${path}`] ?? testRouteOn(path);
     if (route === undefined) return refuse(res, allowedOn(routes, path));
-    return void Promise.resolve(route(req, res)).catch((error: unknown) => fail(res, error));
+    return void Promise.resolve(route(req, res)).catch((error: unknown) => fail(res, error, req));
   });
 }
 
@@ -96,11 +96,12 @@ function customer(req: IncomingMessage): string {
 }
 
 function send(res: ServerResponse, status: number, value: unknown): void {
-  res.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(value));
+  res.writeHead(status, { "content-type": "application/json" }).end(`${JSON.stringify(value)}\n`);
 }
 
-function fail(res: ServerResponse, error: unknown): void {
-  process.stderr.write(`latchkey demo: ${error instanceof Error ? error.message : "failed"}\n`);
+function fail(res: ServerResponse, error: unknown, { method, url }: IncomingMessage): void {
+  const words = error instanceof Error ? error.message : "failed";
+  process.stderr.write(`latchkey demo: ${method} ${url}: ${words}\n`);
   if (res.headersSent) res.destroy();
   else send(res, 500, { error: "The payment could not be processed." });
 }

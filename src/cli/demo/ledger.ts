@@ -1,7 +1,6 @@
 /** The demo's books: every charge that was really executed, durable beside the store. */
 import { dirname } from "node:path";
-import { DatabaseSync } from "node:sqlite";
-import { makeFolder } from "../../stores/sqlite/database.ts";
+import { makeFolder, newDatabase } from "../../stores/sqlite/database.ts";
 
 export interface Charge {
   readonly receipt: string;
@@ -29,7 +28,7 @@ export async function openLedger(storeUrl: string): Promise<Ledger> {
 function sqliteLedger(file: string): Ledger {
   const path = file === ":memory:" ? file : `${file.replace(/\.db$/, "")}.charges.db`;
   if (path !== ":memory:") makeFolder(dirname(path));
-  const database = new DatabaseSync(path, { timeout: 3000 });
+  const database = newDatabase(path, 3000);
   database.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;");
   database.exec(
     "CREATE TABLE IF NOT EXISTS charges (id INTEGER PRIMARY KEY, charge TEXT NOT NULL)",

@@ -8,7 +8,7 @@ import type { Check, Outcome, Verdict } from "./judge.ts";
 import { lanesOf, readableMs } from "./lanes.ts";
 import type { Lane } from "./lanes.ts";
 import type { RaceSettings, Round } from "./plan.ts";
-import { headlineOf, shownRound, summaryOf } from "./summary.ts";
+import { headlineOf, shownRound, summaryOf, unreachedOf } from "./summary.ts";
 
 const outcomeStyles: Readonly<Record<Outcome, Style>> = {
   executed: "green",
@@ -37,6 +37,9 @@ export function drawRace(settings: RaceSettings, rounds: readonly Round[], canva
   const number = rounds.indexOf(round) + 1;
   const which = rounds.length > 1 ? ` · round ${number} of ${rounds.length}` : "";
   const head = `${settings.method} ${plainText(settings.url.href)}`;
+  if (unreachedOf(rounds) !== undefined) {
+    return `${paint("bold", head)}\n${drawVerdict(rounds, canvas)}\n`;
+  }
   const lines = [
     `${paint("bold", head)}${paint("dim", which)}`,
     paint("dim", `Idempotency-Key: ${round.key}`),
@@ -54,7 +57,7 @@ export function drawRace(settings: RaceSettings, rounds: readonly Round[], canva
 
 function drawVerdict(rounds: readonly Round[], { paint }: Canvas): string {
   const { verdict, headline } = headlineOf(rounds);
-  return paint(verdictStyles[verdict], headline);
+  return paint(verdictStyles[verdict], plainText(headline));
 }
 
 function drawCheck({ question, answer, sentence }: Check, { paint }: Canvas): string {

@@ -34,7 +34,7 @@ export function raceCommand(): Command {
     .option("--method <method>", "request method", "POST")
     .option("--data <body>", "request body")
     .option("--other-data <body>", "body of the request that must be refused (default: derived)")
-    .option("--header <line>", "request header 'Name: value', repeatable", append, [])
+    .option("--header <line>", "request header 'Name: value', repeatable", append)
     .option("--key <key>", "idempotency key (default: a fresh one)")
     .option("--rounds <count>", "how often all of it is repeated", "1")
     .option("--timeout <duration>", "how long one answer may take", "30s")

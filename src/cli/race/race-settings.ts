@@ -9,7 +9,7 @@ export interface RaceOptions {
   readonly method: string;
   readonly data?: string;
   readonly otherData?: string;
-  readonly header: readonly string[];
+  readonly header?: readonly string[];
   readonly key?: string;
   readonly rounds: string;
   readonly timeout: string;
@@ -28,7 +28,7 @@ export function raceSettingsOf(address: string, options: RaceOptions): RaceSetti
   return {
     url,
     method,
-    headers: headersOf(options.header),
+    headers: headersOf(options.header ?? []),
     body: data === undefined ? undefined : Buffer.from(data),
     otherBody: bodyless ? undefined : Buffer.from(otherData),
     key: keyOf(options.key),

@@ -17,6 +17,15 @@ export function shownRound(rounds: readonly Round[]): Round {
   return round;
 }
 
+const unreachable = /ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH/;
+
+/** Why nothing answered at all, where no connection came about; `undefined` where one did. */
+export function unreachedOf(rounds: readonly Round[]): string | undefined {
+  const all = rounds.flatMap(({ observations }) => observations);
+  const isUnreached = all.every(({ error }) => error !== undefined && unreachable.test(error));
+  return isUnreached ? all[0]?.error : undefined;
+}
+
 /** The verdict in one line. */
 export function headlineOf(rounds: readonly Round[]): {
   readonly verdict: Verdict;
@@ -28,8 +37,13 @@ export function headlineOf(rounds: readonly Round[]): {
       return { verdict, headline: "SAFE: one key, one execution, whatever was sent." };
     case "unsafe":
       return { verdict, headline: "UNSAFE: this endpoint does not hold what a key promises." };
-    case "unknown":
+    case "unknown": {
+      const why = unreachedOf(rounds);
+      if (why !== undefined) {
+        return { verdict, headline: `COULD NOT TELL: nothing answers there: ${why}.` };
+      }
       return { verdict, headline: "COULD NOT TELL: the answers prove neither safe nor unsafe." };
+    }
   }
 }
 

@@ -6,6 +6,7 @@ import type { FoundRecord } from "../../engine/operators/operator.ts";
 import type { Word } from "../../engine/operators/word.ts";
 import { resolveWithResponse } from "../../http/operators/resolve-with-response.ts";
 import type { ResponseWord } from "../../http/operators/resolve-with-response.ts";
+import { append } from "../address.ts";
 import { demandKeys } from "./at-rest.ts";
 import { write, writeJson } from "./output.ts";
 import { foundBy, targetCommand, targetOf, withStore } from "./store-options.ts";
@@ -16,7 +17,7 @@ interface Said {
   readonly completed?: true;
   readonly failed?: true;
   readonly status?: string;
-  readonly header: readonly string[];
+  readonly header?: readonly string[];
   readonly body?: string;
   readonly bodyFile?: string;
   readonly value?: string;
@@ -34,7 +35,7 @@ export function resolveCommand(): Command {
     .option("--completed", "it was executed: retries get --status … or --value, or are told so")
     .option("--failed", "it failed for good: retries are refused, with --status … if given")
     .option("--status <code>", "for a route: the status that retries get")
-    .option("--header <line>", "with --status: 'Name: value', repeatable", append, [])
+    .option("--header <line>", "with --status: 'Name: value', repeatable", append)
     .option("--body <text>", "with --status: the body")
     .option("--body-file <file>", "with --status: the body, from a file")
     .option("--value <json>", "for a function: the value that retries get")
@@ -120,7 +121,7 @@ function outcomeOf({ notExecuted, completed, failed }: Said): Word["outcome"] {
 }
 
 function responseOf(options: Said): Pick<ResponseWord, "status" | "headers" | "body"> {
-  const { status, header, body, bodyFile } = options;
+  const { status, header = [], body, bodyFile } = options;
   if (body !== undefined && bodyFile !== undefined) {
     throw new TypeError("The body comes from --body or from --body-file, not from both.");
   }
@@ -164,8 +165,4 @@ function consequenceOf(options: Said): string {
   if (options.failed === true) return "retries are refused as failed.";
   if (options.value !== undefined) return "retries get this value.";
   return "retries are told that it is done, and that its result is not known.";
-}
-
-function append(line: string, lines: readonly string[]): readonly string[] {
-  return [...lines, line];
 }

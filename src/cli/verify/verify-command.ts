@@ -34,7 +34,7 @@ export function verifyCommand(): Command {
         "Exit code 0: all held, 1: a rule is broken, 2: nothing was tried. See docs/verify.md.",
     )
     .argument("[url]", "the test route, http:// or https://")
-    .option("--as <header>", "header 'Name: value' of a caller; twice for two callers", append, [])
+    .option("--as <header>", "header 'Name: value' of a caller; twice for two callers", append)
     .option("--rotated <header>", "another credential of the first caller")
     .option("--revoked <header>", "a credential that the server refuses")
     .option("--only <rules>", "only these rules, e.g. B-26,B-43")

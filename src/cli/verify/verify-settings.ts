@@ -7,7 +7,7 @@ import { addressOf, headerOf, timeoutOf } from "../address.ts";
 
 /** The options as typed. */
 export interface VerifyOptions {
-  readonly as: readonly string[];
+  readonly as?: readonly string[];
   readonly rotated?: string;
   readonly revoked?: string;
   readonly only?: string;
@@ -51,7 +51,7 @@ function isLoopback(hostname: string): boolean {
   return host === "::1" || host === "localhost" || host.endsWith(".localhost");
 }
 
-function callersOf({ as, rotated, revoked }: VerifyOptions): Callers {
+function callersOf({ as = [], rotated, revoked }: VerifyOptions): Callers {
   if (as.length > 2) throw new TypeError("--as names two callers at most.");
   const [first, other] = as.map((line) => [headerOf(line, "--as")] as const);
   return {

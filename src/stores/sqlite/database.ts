@@ -4,7 +4,7 @@
  */
 import { existsSync, mkdirSync } from "node:fs";
 import { dirname } from "node:path";
-import { DatabaseSync } from "node:sqlite";
+import type { DatabaseSync } from "node:sqlite";
 import { isLatchkeyError, LatchkeyError } from "../../errors.ts";
 
 /** How long opening waits for others that open the same file, in ms. */
@@ -47,7 +47,7 @@ export function openDatabase(path: string): DatabaseSync {
 function openInTurn(path: string): DatabaseSync {
   const untilMs = performance.now() + patienceMs;
   for (;;) {
-    const database = new DatabaseSync(path, { timeout: patienceMs });
+    const database = newDatabase(path, patienceMs);
     try {
       prepare(database);
       return database;
@@ -57,6 +57,17 @@ function openInTurn(path: string): DatabaseSync {
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10); // opening is synchronous
     }
   }
+}
+
+/**
+ * A connection that waits up to `timeoutMs` for others. Looked up when it is needed, so that a
+ * runtime without `node:sqlite` hears so in words, and may use what else is exported beside it.
+ */
+export function newDatabase(path: string, timeoutMs: number): DatabaseSync {
+  const sqlite = process.getBuiltinModule?.("node:sqlite");
+  if (sqlite !== undefined) return new sqlite.DatabaseSync(path, { timeout: timeoutMs });
+  const way = "Use Node 22.13, Bun 1.4, Deno 2.5 or newer, or another store.";
+  throw new LatchkeyError("store-unsuitable", `This runtime has no node:sqlite. ${way}`);
 }
 
 /** Makes a folder and those above it. One by one: Node's recursive form never ends below /proc. */
