@@ -26,8 +26,10 @@ interface Served {
   readonly close: () => void;
 }
 
-async function served(listener: RequestListener): Promise<Served> {
-  const server = createServer(listener).listen(0, "127.0.0.1");
+type Listener = (...request: Parameters<RequestListener>) => unknown;
+
+async function served(listener: Listener): Promise<Served> {
+  const server = createServer((req, res) => void listener(req, res)).listen(0, "127.0.0.1");
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;
   const ask = async (): Promise<number> =>
@@ -91,7 +93,7 @@ const words = "The route POST /pay is protected twice";
 
 it.each(Object.entries(frameworks))("%s: the same record twice is a mistake", async (_, serve) => {
   const engine = createEngine({ store: memoryStore() });
-  const [failed, ran] = [vi.fn(), vi.fn()];
+  const [failed, ran] = [vi.fn<Seen["failed"]>(), vi.fn<Seen["ran"]>()];
   const { ask, close } = await serve([engine, engine], { failed, ran });
   expect([await ask(), await ask()]).toEqual([500, 500]); // never recorded, never a 409
   expect(failed.mock.calls.map(([error]) => String(error))).toEqual([
@@ -104,7 +106,7 @@ it.each(Object.entries(frameworks))("%s: the same record twice is a mistake", as
 
 it.each(Object.entries(frameworks))("%s: two stores may be asked", async (_, serve) => {
   const two = [createEngine({ store: memoryStore() }), createEngine({ store: memoryStore() })];
-  const [failed, ran] = [vi.fn(), vi.fn()];
+  const [failed, ran] = [vi.fn<Seen["failed"]>(), vi.fn<Seen["ran"]>()];
   const { ask, close } = await serve(two as unknown as Two, { failed, ran });
   expect([await ask(), await ask()]).toEqual([200, 200]);
   expect(failed).not.toHaveBeenCalled();
@@ -115,7 +117,7 @@ it.each(Object.entries(frameworks))("%s: two stores may be asked", async (_, ser
 it("node:http: the same record twice is a mistake, and says so in a warning", async () => {
   const engine = createEngine({ store: memoryStore() });
   const warn = vi.spyOn(process, "emitWarning").mockImplementation(() => {});
-  const ran = vi.fn();
+  const ran = vi.fn<Seen["ran"]>();
   const inner = onNode(engine, options, (_req, res) => (ran(), res.end()));
   const { ask, close } = await served((req, res) => void onNode(engine, options, inner)(req, res));
   expect([await ask(), await ask()]).toEqual([500, 500]);
