@@ -118,8 +118,9 @@ export interface Engine extends Events, Operator {
   close(withinMs?: number): Promise<void>;
 }
 
-/** Creates an engine. Throws `TypeError` on a wrong option. */
+/** Creates an engine. Throws `TypeError` on a wrong option, `Error` on too old a runtime. */
 export function createEngine(options: EngineOptions): Engine {
+  checkRuntime();
   if (typeof options?.store?.claim !== "function") {
     throw new TypeError(
       "createEngine needs { store }, e.g. createEngine({ store: memoryStore() }).",
@@ -208,6 +209,18 @@ async function drain(
     await Promise.race([Promise.allSettled(background), timeout]);
     cancel();
   }
+}
+
+// An older one would fail with the first request that needs what it lacks, in words of its own.
+function checkRuntime(): void {
+  const needed: readonly (readonly [object, string])[] = [
+    [Map, "groupBy"],
+    [Promise, "withResolvers"],
+  ];
+  const absent = needed.find(([owner, name]) => !(name in owner))?.[1];
+  if (absent === undefined) return;
+  const way = "Use Node 22.13, Bun 1.2, Deno 2.2 or newer.";
+  throw new Error(`This runtime is too old for Latchkey: it has no ${absent}. ${way}`);
 }
 
 function checkOnAbandoned(value: unknown): OnAbandoned {

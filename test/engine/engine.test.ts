@@ -378,6 +378,17 @@ describe("createEngine", () => {
     expect(() => createEngine({ store, onAbandoned: "x" as never })).toThrow(/onAbandoned must be/);
   });
 
+  it("says that a runtime is too old, instead of failing with the first request", () => {
+    const groupBy = Object.getOwnPropertyDescriptor(Map, "groupBy") ?? {};
+    Reflect.deleteProperty(Map, "groupBy");
+    try {
+      const words = "This runtime is too old for Latchkey: it has no groupBy. Use Node 22.13";
+      expect(() => createEngine({ store: memoryStore() })).toThrow(words);
+    } finally {
+      Object.defineProperty(Map, "groupBy", groupBy);
+    }
+  });
+
   it("is not disturbed by a listener that throws (B-114)", async () => {
     const { engine } = setUp();
     engine.subscribe(() => {
