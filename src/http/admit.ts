@@ -14,7 +14,7 @@ import { executionOf } from "./execution.ts";
 import type { Execution } from "./execution.ts";
 import { checkedKey, readKeyHeader } from "./key-header.ts";
 import type { KeyHeader } from "./key-header.ts";
-import { enterLayer, refuseNested } from "./nested.ts";
+import { enterLayer, refuseNested, skipOuter } from "./nested.ts";
 import type { HttpPolicy } from "./policy.ts";
 import { decodeAnswer } from "./recorded.ts";
 import { requestFingerprint } from "./target.ts";
@@ -65,12 +65,12 @@ export async function admit(
   if (key.kind === "absent") {
     engine.emit({ kind: policy.required ? "key-missing" : "bypassed", operation });
     return policy.required
-      ? refuse(policy.problem("key-missing"))
+      ? refuse(exchange, policy.problem("key-missing"))
       : { kind: "bypass", headers: [] };
   }
   if (key.kind === "invalid") {
     engine.emit({ kind: "key-invalid", operation });
-    return refuse(policy.problem("key-invalid", { detail: key.detail }));
+    return refuse(exchange, policy.problem("key-invalid", { detail: key.detail }));
   }
   return admitKeyed(engine, policy, { ...exchange, idempotencyKey: key.key });
 }
@@ -88,32 +88,34 @@ async function admitKeyed(
   const scope = await scopeOf(exchange);
   if (scope === undefined) {
     const detail = "The request does not say whose Idempotency-Key this is. Authenticate first.";
-    return refuse(policy.problem("key-invalid", { detail }));
+    return refuse(exchange, policy.problem("key-invalid", { detail }));
   }
   refuseNested(exchange.request, engine, { operation, scope, key });
   const content = await exchange.content();
   if (content === "aborted") return { kind: "gone" };
-  if (content === "too-large") return refuse(policy.problem("request-too-large"));
+  if (content === "too-large") return refuse(exchange, policy.problem("request-too-large"));
   const asked = { target, content, mediaType: header("content-type").join() };
   const fingerprint = requestFingerprint(asked, policy.fingerprint);
   if (fingerprint === undefined) {
     const detail = "The JSON body is nested too deeply to be compared with its retries.";
-    return refuse(policy.problem("request-too-large", { detail }));
+    return refuse(exchange, policy.problem("request-too-large", { detail }));
   }
   const waitMs = waitMsOf(header("prefer"), policy.waitMs);
   const intent = { operation, scope, key, fingerprint, waitMs, ...overrides(policy, exchange) };
   const admission = await engine.begin(intent);
   if (admission.kind === "execute") {
-    enterLayer(exchange.request, engine, { operation, scope, key });
-    const facts = { key, scope, events: engine };
-    return { kind: "execute", execution: executionOf(admission.claim, policy, facts) };
+    const execution = executionOf(admission.claim, policy, { key, scope, events: engine });
+    const { skip } = execution.idempotency;
+    enterLayer(exchange.request, { engine, operation, scope, key, skip });
+    return { kind: "execute", execution };
   }
   if (admission.kind === "unavailable" && policy.open && !isCorrupt(admission.error)) {
     admission.bypass();
     return { kind: "bypass", headers: [["idempotency-status", "bypassed"]] };
   }
   const answer = answerFor(admission, policy, { key, operation, events: engine });
-  return refuse(acceptable(answer, header("accept-encoding")));
+  if (admission.kind !== "completed") return refuse(exchange, answer);
+  return { kind: "answer", answer: acceptable(answer, header("accept-encoding")) };
 }
 
 // What was recorded is there, only not to be read: an open route is open to a store that is down,
@@ -122,7 +124,8 @@ function isCorrupt(error: unknown): boolean {
   return isLatchkeyError(error) && error.code === "store-corrupt";
 }
 
-function refuse(answer: Answer): HttpAdmission {
+function refuse({ request }: Exchange, answer: Answer): HttpAdmission {
+  skipOuter(request);
   return { kind: "answer", answer };
 }
 

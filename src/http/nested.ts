@@ -1,7 +1,8 @@
 /**
- * Two layers on the way of one request that would claim the same record. The inner one would find
- * the outer one's claim, refuse the request as its own duplicate, and the outer one would record
- * that refusal as the outcome. Only the mistake is found here; admission is beside.
+ * Two layers on the way of one request. With one engine the inner one would find the outer one's
+ * claim and refuse the request as its own duplicate: that mistake is found here. With two engines
+ * (from one store to another) both may stand, and what the inner one refuses is no outcome of the
+ * outer one. Admission is beside.
  */
 import type { Engine } from "../engine/engine.ts";
 
@@ -14,6 +15,7 @@ export interface Claimed {
 
 interface Layer extends Claimed {
   readonly engine: Engine;
+  readonly skip: () => void;
 }
 
 const layersOf = new WeakMap<object, readonly Layer[]>();
@@ -35,9 +37,12 @@ export function refuseNested(request: object, engine: Engine, claimed: Claimed):
   );
 }
 
-/** Remembers that a layer executes this request. */
-export function enterLayer(request: object, engine: Engine, claimed: Claimed): void {
-  const { operation, scope, key } = claimed;
-  const layer = { engine, operation, scope, key };
+/** Remembers that a layer executes this request; `skip` keeps its response from being recorded. */
+export function enterLayer(request: object, layer: Layer): void {
   layersOf.set(request, [...(layersOf.get(request) ?? []), layer]);
+}
+
+/** The layer answers by itself, and not with an outcome: what is outside must not record that. */
+export function skipOuter(request: object): void {
+  for (const { skip } of layersOf.get(request) ?? []) skip();
 }

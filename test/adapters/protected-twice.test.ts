@@ -16,6 +16,7 @@ import { idempotent as onHono } from "../../src/adapters/hono.ts";
 import { idempotent as onKoa } from "../../src/adapters/koa.ts";
 import { idempotent as onNode } from "../../src/adapters/node.ts";
 import { createEngine } from "../../src/engine/engine.ts";
+import type { Fingerprint } from "../../src/machine/record.ts";
 import { memoryStore } from "../../src/stores/memory.ts";
 
 const post = { method: "POST", headers: { "idempotency-key": "k" } };
@@ -113,6 +114,24 @@ it.each(Object.entries(frameworks))("%s: two stores may be asked", async (_, ser
   expect(ran).toHaveBeenCalledTimes(1);
   close();
 });
+
+it.each(Object.entries(frameworks))(
+  "%s: a refusal of the inner layer is no outcome of the outer one (B-45)",
+  async (_, serve) => {
+    const two = [createEngine({ store: memoryStore() }), createEngine({ store: memoryStore() })];
+    const [failed, ran] = [vi.fn<Seen["failed"]>(), vi.fn<Seen["ran"]>()];
+    const intent = { operation: "POST /pay", scope: "public", key: "k" };
+    const elsewhere = { ...intent, fingerprint: "another" as Fingerprint };
+    const held = await two[1]?.begin(elsewhere);
+    if (held?.kind !== "execute") throw new Error("The key should have been free.");
+    const { ask, close } = await serve(two as unknown as Two, { failed, ran });
+    expect(await ask()).toBe(422); // another body is at work on the inner store
+    expect((await two[0]?.find(intent))?.record.state).toBe("released");
+    await held.claim.release();
+    expect(ran).not.toHaveBeenCalled();
+    close();
+  },
+);
 
 it("node:http: the same record twice is a mistake, and says so in a warning", async () => {
   const engine = createEngine({ store: memoryStore() });
