@@ -79,7 +79,7 @@ describe.each(stores)("two servers on one %s", (name, storeOf) => {
   const keyed = (test: string): string => `${name}-${test}`;
 
   it("charge once for 50 requests at once, and replay the same bytes (B-46, B-47)", async () => {
-    const flags = { store: storeOf(), delay: "700ms" };
+    const flags = { store: storeOf(), delay: "2s" }; // all are asked before the first is done
     const [one, two] = await Promise.all([start(flags), start(flags)]);
     const key = keyed("storm");
     const requests = Array.from({ length: 50 }, (_, index) => (index % 2 ? one : two).pay(key));
@@ -93,7 +93,7 @@ describe.each(stores)("two servers on one %s", (name, storeOf) => {
       const retry = await demo.pay(key);
       expect(await retry.text()).toBe(bytes);
       expect(retry.headers.get("idempotency-replayed")).toBe("true");
-      expect(performance.now() - startedAt).toBeLessThan(700);
+      expect(performance.now() - startedAt).toBeLessThan(2000);
     }
     expect(await booked([one, two], key)).toHaveLength(1);
   });

@@ -63,7 +63,8 @@ for (const [name, place] of places) {
           },
         });
       };
-      served = await serve({ ...place, engine: { store: world.store } }, listener, {
+      const engine = { store: world.store, storeTimeout: "5s" }; // others are at work here, too
+      served = await serve({ ...place, engine }, listener, {
         transaction: transaction,
         maxRecordedBytes: 1000,
       });
@@ -151,8 +152,8 @@ for (const [name, place] of places) {
       };
       const first = served.post(key);
       await begun.promise;
-      expect(await codeIn(await served.post(key))).toBe("in-progress");
-      end.resolve();
+      const code = await codeIn(await served.post(key)).finally(() => end.resolve());
+      expect(code).toBe("in-progress");
       expect((await first).status).toBe(201);
       expect(await world.effects(key)).toBe(1);
     });
