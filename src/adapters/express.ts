@@ -5,7 +5,8 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Engine } from "../engine/engine.ts";
 import { admit } from "../http/admit.ts";
-import type { Execution, Idempotency } from "../http/execution.ts";
+import type { Idempotency } from "../http/execution.ts";
+import { failLayers } from "../http/layers.ts";
 import { httpPolicy } from "../http/policy.ts";
 import type { HttpOptions } from "../http/policy.ts";
 import { nodeExchange, sendAnswer, setHeaders } from "./node/exchange.ts";
@@ -44,7 +45,6 @@ interface Parsed {
 }
 type Next = (error?: unknown) => void;
 
-const executions = new WeakMap<IncomingMessage, Execution>();
 const listening = new WeakMap<object, Set<string>>();
 
 // Express tells of an error only those that handle errors: one at the end of the route, put there
@@ -55,7 +55,7 @@ function listenForErrors(route: object, method: string): void {
   listening.set(route, methods.add(method));
   const add = Reflect.get(route, method.toLowerCase()) as (handler: unknown) => unknown;
   add.call(route, (error: unknown, req: IncomingMessage, _res: ServerResponse, next: Next) => {
-    executions.get(req)?.fail();
+    failLayers(req);
     next(error);
   });
 }
@@ -101,12 +101,9 @@ export function idempotent<Req extends ExpressRequest = ExpressRequest>(
       case "bypass":
         setHeaders(res, admission.headers);
         return next();
-      case "execute": {
-        const { execution } = admission;
-        req.idempotency = execution.idempotency;
-        executions.set(req, execution);
-        return guardResponse(res, execution).run(() => next());
-      }
+      case "execute":
+        req.idempotency = admission.execution.idempotency;
+        return guardResponse(res, admission.execution).run(() => next());
     }
   }
   const middleware = (req: Req, res: ServerResponse, next: Next): void =>

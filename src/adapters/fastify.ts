@@ -9,7 +9,7 @@ import type { IncomingMessage } from "node:http";
 import type {} from "fastify";
 import type { Engine } from "../engine/engine.ts";
 import { admit } from "../http/admit.ts";
-import type { Execution, Idempotency } from "../http/execution.ts";
+import type { Idempotency } from "../http/execution.ts";
 import { httpPolicy } from "../http/policy.ts";
 import type { HttpOptions } from "../http/policy.ts";
 import { detacher, restoreBody, sendRestored } from "./fastify/reply.ts";
@@ -62,9 +62,7 @@ export function idempotent<Req extends AnyRequest = AnyRequest>(
     guardRoutes(app as FastifyApp, methods, (route, own) => {
       const given = { ...options, ...(own as object) };
       const preHandler = guardRoute(engine, given, route);
-      const fail = (request: object): void => executions.get(request)?.fail();
-      const onFailed = given.transaction === undefined ? undefined : fail;
-      return { preHandler, onSend: restoreBody, onFailed };
+      return { preHandler, onSend: restoreBody, isTransaction: given.transaction !== undefined };
     });
     done();
   };
@@ -76,7 +74,6 @@ export function idempotent<Req extends AnyRequest = AnyRequest>(
   });
 }
 
-const executions = new WeakMap<object, Execution>();
 type Done = (error?: Error) => void;
 type Hook<Req> = (request: Req, reply: FastifyReply, done: Done) => void;
 
@@ -102,7 +99,6 @@ function guardRoute<Req extends AnyRequest>(
       case "execute": {
         const { execution } = admission;
         request.idempotency = execution.idempotency;
-        executions.set(request, execution);
         const onDetached = detacher(reply);
         return guardResponse(reply.raw, execution, { onDetached }).run(() => done());
       }

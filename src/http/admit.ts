@@ -14,7 +14,7 @@ import { executionOf } from "./execution.ts";
 import type { Execution } from "./execution.ts";
 import { checkedKey, readKeyHeader } from "./key-header.ts";
 import type { KeyHeader } from "./key-header.ts";
-import { enterLayer, refuseNested, skipOuter } from "./nested.ts";
+import { enterLayer, refuseNested, skipOuter } from "./layers.ts";
 import type { HttpPolicy } from "./policy.ts";
 import { decodeAnswer } from "./recorded.ts";
 import { requestFingerprint } from "./target.ts";
@@ -38,7 +38,7 @@ export interface Exchange {
   readonly content: () => Promise<Content | "too-large" | "aborted">;
   /** Aborts when the client goes away: then it is not waited for any longer. */
   readonly signal?: AbortSignal | undefined;
-  /** Keeps the platform at work until a promise is settled; must not throw. */
+  /** Keeps the platform at work until a promise is settled. */
   readonly waitUntil?: ((work: Promise<unknown>) => void) | undefined;
 }
 
@@ -105,8 +105,7 @@ async function admitKeyed(
   const admission = await engine.begin(intent);
   if (admission.kind === "execute") {
     const execution = executionOf(admission.claim, policy, { key, scope, events: engine });
-    const { skip } = execution.idempotency;
-    enterLayer(exchange.request, { engine, operation, scope, key, skip });
+    enterLayer(exchange.request, { engine, operation, scope, key, execution });
     return { kind: "execute", execution };
   }
   if (admission.kind === "unavailable" && policy.open && !isCorrupt(admission.error)) {

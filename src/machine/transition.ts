@@ -81,13 +81,21 @@ export function isOver(record: Before, nowMs: number): boolean {
  */
 export function seenAt(record: Before, nowMs: number): Before {
   if (record === undefined || isOver(record, nowMs)) return undefined;
-  if (record.state !== "in-progress" || !isDoubtful(record, nowMs)) return record;
+  if (record.state !== "in-progress" || !isDoubted(record, nowMs)) return record;
   const { committed, leaseEndsAtMs: doubtedAtMs } = record;
   return { ...identity(record), ...kept(record), state: "in-doubt", committed, doubtedAtMs };
 }
 
-function isDoubtful(record: InProgressRecord, nowMs: number): boolean {
-  return nowMs >= record.leaseEndsAtMs && (record.committed || record.onAbandoned === "in-doubt");
+/** From when on a record is in doubt, as far as it stands; `undefined` where it will not be. */
+export function doubtedFromMs(record: StoredRecord): number | undefined {
+  if (record.state === "in-doubt") return record.doubtedAtMs;
+  if (record.state !== "in-progress") return undefined;
+  return record.committed || record.onAbandoned === "in-doubt" ? record.leaseEndsAtMs : undefined;
+}
+
+function isDoubted(record: InProgressRecord, nowMs: number): boolean {
+  const fromMs = doubtedFromMs(record);
+  return fromMs !== undefined && nowMs >= fromMs;
 }
 
 // The order of the questions is the contract: retention, fingerprint, state, lease (B-56: a
@@ -127,7 +135,7 @@ function claimHeld(record: InProgressRecord, command: ClaimCommand, at: Instant)
       runningForMs: Math.max(0, nowMs - record.claimedAtMs),
     });
   }
-  if (isDoubtful(record, nowMs)) {
+  if (isDoubted(record, nowMs)) {
     const next = doubt(record, nowMs);
     return { next, reply: { kind: "in-doubt", operation: next.operation } };
   }

@@ -23,6 +23,7 @@ import * as functions from "../../src/stores/postgres/sql/functions.generated.ts
 import { beginOn as beginOnDatabase, sqliteStore } from "../../src/stores/sqlite/sqlite-store.ts";
 import type { Store } from "../../src/stores/store.ts";
 import { openPglite } from "./pglite.ts";
+import { startPostgres } from "./postgres-server.ts";
 import type { PostgresProcess } from "./postgres-server.ts";
 
 /** A store, and transactions on its database that write effects. */
@@ -70,6 +71,13 @@ export async function pgWorld(
   };
 }
 let worlds = 0;
+
+/** The same on a Postgres of its own, which ends with it. */
+export async function startPgWorld(): Promise<World & { readonly pool: Pool }> {
+  const server = await startPostgres();
+  const world = await pgWorld(server);
+  return { ...world, close: () => world.close().then(() => server.stop()) };
+}
 
 type Database = Record<string, never>;
 

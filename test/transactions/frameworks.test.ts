@@ -27,10 +27,9 @@ import type { Idempotency } from "../../src/adapters/nest.ts";
 import { createEngine } from "../../src/index.ts";
 import type { Engine, Transactions } from "../../src/index.ts";
 import type { Pool } from "pg";
-import { startPostgres } from "../support/postgres-server.ts";
-import type { PostgresProcess } from "../support/postgres-server.ts";
 import { portOf } from "../support/raw-socket.ts";
-import { pgWorld } from "../support/transactions.ts";
+import { startPgWorld } from "../support/transactions.ts";
+import type { World } from "../support/transactions.ts";
 
 /** What a handler is to do under its `Idempotency`: resolves to its body, or throws. */
 type Work = (idempotency: Idempotency | undefined, refuse: () => never) => Promise<object>;
@@ -136,16 +135,11 @@ async function serveNest(
   return app.getHttpServer() as Server;
 }
 
-let server: PostgresProcess;
-let world: Awaited<ReturnType<typeof pgWorld>>;
+let world: World;
 beforeAll(async () => {
-  server = await startPostgres();
-  world = await pgWorld(server);
+  world = await startPgWorld();
 });
-afterAll(async () => {
-  await world.close();
-  await server.stop();
-});
+afterAll(() => world.close());
 let keys = 0;
 
 for (const [name, serve] of Object.entries(frameworks)) {

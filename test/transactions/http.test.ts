@@ -8,22 +8,16 @@ import { idempotent as onFetch, idempotencyOf } from "../../src/adapters/fetch.t
 import type { Transactions } from "../../src/engine/transaction/transactions.ts";
 import { createEngine } from "../../src/index.ts";
 import { memoryStore } from "../../src/stores/memory.ts";
-import { startPostgres } from "../support/postgres-server.ts";
-import type { PostgresProcess } from "../support/postgres-server.ts";
 import { places, serve } from "../support/places.ts";
 import type { Served } from "../support/places.ts";
-import { pgWorld } from "../support/transactions.ts";
+import { startPgWorld } from "../support/transactions.ts";
+import type { World } from "../support/transactions.ts";
 
-let server: PostgresProcess;
-let world: Awaited<ReturnType<typeof pgWorld>>;
+let world: World;
 beforeAll(async () => {
-  server = await startPostgres();
-  world = await pgWorld(server);
+  world = await startPgWorld();
 });
-afterAll(async () => {
-  await world.close();
-  await server.stop();
-});
+afterAll(() => world.close());
 
 const codeIn = async (response: Response): Promise<unknown> =>
   ((await response.json()) as { readonly code?: string }).code;

@@ -14,6 +14,8 @@ afterEach(async () => {
   for (const close of closers.splice(0).toReversed()) await close();
 });
 
+const request = { operation: "transfer", key: "k" };
+
 /** A store that cannot be asked while it is dark, and transactions whose end may be lost. */
 function setUp() {
   const folder = mkdtempSync(join(tmpdir(), "latchkey-steps-"));
@@ -35,36 +37,37 @@ function setUp() {
       const { lastInsertRowid } = tx.prepare("INSERT INTO transfers VALUES (1)").run();
       return Number(lastInsertRowid);
     });
+  const store = { ...own, renew };
+  const engine = createEngine({ store, lease: "300ms", storeTimeout: "50ms" });
+  /** A handler whose step fails in the first transaction, and that tries again in a sound one. */
+  const triedTwice = (failing: Begin<DatabaseSync>): Promise<number> =>
+    engine.run(request, async (claim) => {
+      const first = reserve(claim, failing);
+      await expect(first).rejects.toMatchObject({ code: "store-unavailable" });
+      state.isDark = false;
+      return reserve(claim, begin);
+    });
   return {
-    engine: createEngine({ store: { ...own, renew }, lease: "300ms", storeTimeout: "50ms" }),
     state,
     begin,
-    reserve,
+    triedTwice,
     transfers: () => database.prepare("SELECT count(*) AS n FROM transfers").get()?.["n"],
   };
 }
 
-const request = { operation: "transfer", key: "k" };
-
 describe("a step whose COMMIT was not acknowledged", () => {
   it("is not run again when the handler tries again and it had committed", async () => {
-    const { engine, state, begin, reserve, transfers } = setUp();
+    const { state, begin, triedTwice, transfers } = setUp();
     const losing: Begin<DatabaseSync> = async (work) => {
       await begin(work);
       state.isDark = true;
       throw new Error("The reply was lost.");
     };
-    const value = await engine.run(request, async (claim) => {
-      const first = reserve(claim, losing);
-      await expect(first).rejects.toMatchObject({ code: "store-unavailable" });
-      state.isDark = false;
-      return reserve(claim, begin);
-    });
-    expect([value, transfers()]).toEqual([1, 1]);
+    expect([await triedTwice(losing), transfers()]).toEqual([1, 1]);
   });
 
   it("is run again when the handler tries again and it had not", async () => {
-    const { engine, state, begin, reserve, transfers } = setUp();
+    const { state, begin, triedTwice, transfers } = setUp();
     const failing: Begin<DatabaseSync> = async (work) => {
       await begin(async (tx) => {
         await work(tx);
@@ -72,12 +75,6 @@ describe("a step whose COMMIT was not acknowledged", () => {
         throw new Error("The connection was lost.");
       });
     };
-    const value = await engine.run(request, async (claim) => {
-      const first = reserve(claim, failing);
-      await expect(first).rejects.toMatchObject({ code: "store-unavailable" });
-      state.isDark = false;
-      return reserve(claim, begin);
-    });
-    expect([value, transfers()]).toEqual([1, 1]);
+    expect([await triedTwice(failing), transfers()]).toEqual([1, 1]);
   });
 });

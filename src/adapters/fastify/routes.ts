@@ -3,6 +3,7 @@
  * config says otherwise; one registered before is refused rather than left unprotected.
  */
 import type { IncomingMessage } from "node:http";
+import { failLayers } from "../../http/layers.ts";
 import { isDetached } from "./reply.ts";
 import type { FastifyReply } from "./reply.ts";
 
@@ -15,8 +16,8 @@ export interface FastifyRoute {
 interface Hooks {
   readonly preHandler: unknown;
   readonly onSend: unknown;
-  /** Hears of what the handler throws or sends as an error, before error handlers do. */
-  readonly onFailed: ((request: Request) => void) | undefined;
+  /** Then the layer must hear of what the handler throws, before error handlers do. */
+  readonly isTransaction: boolean;
 }
 type Guard = (route: FastifyRoute, own: unknown) => Hooks;
 
@@ -56,8 +57,7 @@ export function guardRoutes(app: FastifyApp, methods: ReadonlySet<string>, guard
     const hooks = guard({ pattern: patternOf(route) }, own);
     route.preHandler = [route.preHandler ?? [], hooks.preHandler].flat();
     route.onSend = [route.onSend ?? [], hooks.onSend].flat();
-    const { onFailed } = hooks;
-    route.handler = answering(onFailed ? telling(route.handler, onFailed) : route.handler);
+    route.handler = answering(hooks.isTransaction ? telling(route.handler) : route.handler);
   });
   // Hooks of an instance reach its earlier routes as well.
   app.addHook("preHandler", ({ method, is404, routeOptions: { url, config } }, _reply, done) => {
@@ -100,18 +100,15 @@ function answering(handler: RouteOptions["handler"]): RouteOptions["handler"] {
   };
 }
 
-function telling(
-  handler: RouteOptions["handler"],
-  onFailed: (request: Request) => void,
-): RouteOptions["handler"] {
+function telling(handler: RouteOptions["handler"]): RouteOptions["handler"] {
   return function tell(request, reply) {
     const thrown = (error: unknown): never => {
-      onFailed(request);
+      failLayers(request.raw);
       throw error;
     };
     const { send } = reply;
     const sent = (payload: unknown): unknown => {
-      if (payload instanceof Error) onFailed(request);
+      if (payload instanceof Error) failLayers(request.raw);
       return send.call(reply, payload);
     };
     Object.assign(reply, { send: sent });

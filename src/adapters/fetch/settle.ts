@@ -38,9 +38,11 @@ export async function settleResponse<Res extends Response | undefined>(
     return response;
   } catch (error) {
     const answer = answerOfThrown(error, request);
-    if ((answer?.status ?? 500) >= 400) execution.fail();
     if (answer === undefined) await execution.release();
-    else await execution.settle({ ...answer, body: new Uint8Array(0) });
+    else {
+      if (answer.status >= 400) execution.fail();
+      await execution.settle({ ...answer, body: new Uint8Array(0) });
+    }
     throw error;
   }
 }

@@ -14,27 +14,16 @@ export function waitUntilOf<Args extends readonly unknown[]>(
   chosen: ((work: Promise<unknown>, ...args: Args) => void) | undefined,
   args: Args,
 ): Tell | undefined {
-  if (chosen !== undefined) return safely((work) => chosen(work, ...args));
+  if (chosen !== undefined) return (work) => chosen(work, ...args);
   return methodOf(args.findLast(canWait));
 }
 
 /** The same of a context that may have the method. */
 export function methodOf(context: unknown): Tell | undefined {
-  return canWait(context) ? safely((work) => context.waitUntil(work)) : undefined;
+  return canWait(context) ? (work) => context.waitUntil(work) : undefined;
 }
 
 function canWait(value: unknown): value is { readonly waitUntil: Tell } {
   const { waitUntil } = (value ?? {}) as { readonly waitUntil?: unknown };
   return typeof waitUntil === "function";
-}
-
-// The claim is granted by then: a platform that refuses must not cost it.
-function safely(tell: Tell): Tell {
-  return (work) => {
-    try {
-      tell(work);
-    } catch (error) {
-      process.emitWarning?.(`waitUntil threw: ${String(error)}`, "LatchkeyWarning");
-    }
-  };
 }

@@ -54,14 +54,13 @@ async function contentOf(
   req: HonoRequest,
   { maxRequestBytes, fingerprint }: HttpPolicy,
 ): Promise<Content | "too-large" | "aborted"> {
-  const read = req.raw.bodyUsed ? cachedBody : peekedBody;
-  const body = await read(req, maxRequestBytes);
+  const { raw } = req;
+  const body = await (raw.bodyUsed
+    ? cachedBody(req, maxRequestBytes)
+    : peekBody(raw, maxRequestBytes));
   if (body === "too-large" || body === "aborted") return body;
-  return contentOfBytes(body, req.raw.headers.get("content-type") ?? "", fingerprint);
+  return contentOfBytes(body, raw.headers.get("content-type") ?? "", fingerprint);
 }
-
-const peekedBody = ({ raw }: HonoRequest, limitBytes: number): ReturnType<typeof peekBody> =>
-  peekBody(raw, limitBytes);
 
 // What was read past Hono's own methods is gone; form data alone is told apart by no bytes.
 async function cachedBody(req: HonoRequest, limitBytes: number): ReturnType<typeof peekBody> {

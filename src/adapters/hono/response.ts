@@ -4,7 +4,7 @@
  */
 import { AsyncLocalStorage } from "node:async_hooks";
 import type { Answer } from "../../http/answer.ts";
-import { byName, withExposure } from "../../http/headers.ts";
+import { withExposure } from "../../http/headers.ts";
 import { bodyOf, initOf, toResponse } from "../fetch/exchange.ts";
 import { isWorkers } from "../fetch/platform.ts";
 
@@ -53,9 +53,9 @@ export function answered(c: Responding, answer: Answer): Response {
   const made = newResponse(bodyOf(answer), initOf(answer));
   const response = isWorkers ? toResponse({ ...answer, headers: [...made.headers] }) : made;
   const exposed = withExposure(answer.headers, (name) => response.headers.get(name));
-  for (const [name, value] of byName(exposed.slice(answer.headers.length))) {
+  for (const [name, value] of exposed.slice(answer.headers.length)) {
     // Of what is in the context already, Hono lets that stand.
-    for (const { headers } of [response, c.res]) headers.set(name, String(value));
+    for (const { headers } of [response, c.res]) headers.set(name, value);
   }
   return response;
 }

@@ -4,7 +4,7 @@
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { ExecutionContext, NestInterceptor } from "@nestjs/common";
-import { Observable, of } from "rxjs";
+import { of, tap } from "rxjs";
 import type { Engine } from "../../engine/engine.ts";
 import { admit } from "../../http/admit.ts";
 import type { Answer } from "../../http/answer.ts";
@@ -52,25 +52,13 @@ export function createInterceptor(
         case "execute": {
           request.idempotency = admission.execution.idempotency;
           const guard = guardHandler(req, res, admission.execution);
-          return guard.run(() => failing(next.handle(), admission.execution.fail));
+          // Told of before Nest's exception filters make an answer of it.
+          const failing = tap({ error: admission.execution.fail });
+          return guard.run(() => next.handle().pipe(failing));
         }
       }
     },
   };
-}
-
-/** Passes everything on, and tells of an error that leaves for Nest's exception filters. */
-function failing<T>(source: Observable<T>, onError: () => void): Observable<T> {
-  return new Observable((subscriber) =>
-    source.subscribe({
-      next: (value) => subscriber.next(value),
-      error: (error) => {
-        onError();
-        subscriber.error(error);
-      },
-      complete: () => subscriber.complete(),
-    }),
-  );
 }
 
 /** Answers, and waits until the response is over. */

@@ -1,12 +1,10 @@
 /** `latchkey attention`: all that somebody must look at, and taking it off the list. */
 import type { Command } from "commander";
 import type { RecordId } from "../../machine/record.ts";
-import type { Store } from "../../stores/store.ts";
 import { canvasOf } from "../terminal.ts";
 import { drawNotes, drawRecords } from "./draw.ts";
 import { jsonOf, write, writeJson } from "./output.ts";
 import { notesOf, recordsOf } from "./pages.ts";
-import type { Row } from "./pages.ts";
 import { limitOf, storeCommand, withStore } from "./store-options.ts";
 import type { PageOptions, StoreOptions } from "./store-options.ts";
 
@@ -23,8 +21,9 @@ export function attentionCommand(): Command {
 
 async function runAttention(options: AttentionOptions): Promise<void> {
   const limit = limitOf(options);
+  const isFirst = options.after === undefined; // later pages are notes alone
   const { doubts, notes, next } = await withStore(options, async (store) => ({
-    doubts: options.after === undefined ? await doubtsOf(store, limit) : [],
+    doubts: isFirst ? (await recordsOf(store, { limit, state: "in-doubt" })).rows : [],
     ...(await notesOf(store, { limit, after: options.after })),
   }));
   if (options.json === true) {
@@ -44,11 +43,6 @@ async function runAttention(options: AttentionOptions): Promise<void> {
   }
   if (next !== undefined) write(`${canvas.paint("dim", `More: --after '${next}'`)}\n`);
   if (doubts.length + notes.length === 0) write("Nothing needs attention.\n");
-}
-
-async function doubtsOf(store: Store, limit: number): Promise<readonly Row[]> {
-  const { rows } = await recordsOf(store, { limit, state: "in-doubt" });
-  return rows;
 }
 
 function dismissCommand(): Command {

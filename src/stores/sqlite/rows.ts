@@ -2,7 +2,7 @@
 import type { DatabaseSync } from "node:sqlite";
 import { LatchkeyError } from "../../errors.ts";
 import type { RecordId, Steps, StoredRecord } from "../../machine/record.ts";
-import { seenAt } from "../../machine/transition.ts";
+import { doubtedFromMs, seenAt } from "../../machine/transition.ts";
 import type { Found } from "../listing.ts";
 import type { ListQuery } from "../store.ts";
 
@@ -44,7 +44,7 @@ export function rowsOf(database: DatabaseSync): Rows {
         steps === undefined ? fields : { ...fields, steps: toText(steps) },
       );
       const { expiresAtMs, state } = record;
-      upsert.run(id, expiresAtMs, state, doubtAtMs(record), text, result ?? null);
+      upsert.run(id, expiresAtMs, state, doubtedFromMs(record) ?? null, text, result ?? null);
     },
     remove: (id) => remove.run(id).changes > 0,
     list: ({ state, after = "" }, limit, nowMs) =>
@@ -53,13 +53,6 @@ export function rowsOf(database: DatabaseSync): Rows {
         .map((row) => ({ id: row["id"] as RecordId, record: seenAt(recordOf(row), nowMs) })),
     sweep: (nowMs, limit) => Number(sweep.run(nowMs, limit).changes),
   };
-}
-
-/** From when on the record is in doubt, as far as it stands; null where it will not be. */
-function doubtAtMs(record: StoredRecord): number | null {
-  if (record.state === "in-doubt") return record.doubtedAtMs;
-  if (record.state !== "in-progress") return null;
-  return record.committed || record.onAbandoned === "in-doubt" ? record.leaseEndsAtMs : null;
 }
 
 // The condition stands in the text, so that SQLite sees that its index on doubts serves. A record

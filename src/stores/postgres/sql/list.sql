@@ -1,5 +1,6 @@
--- list: records as claims would find them, in the order of their ids, for operators. A page reads at most 5000 rows of the
--- primary key, because an index on the state would cost every claim; so it may be short, or empty.
+-- list: records as claims would find them, in the order of their ids, for operators. A page reads
+-- at most 5000 rows of the primary key, because an index on the state would cost every claim; so it
+-- may be short, or empty.
 -- Params  state (NULL: any), limit, after (NULL: from the start)
 -- Replies {found: [{id, record}], next}; a record that cannot be read is null
 CREATE OR REPLACE FUNCTION latchkey.list(p_state text, p_limit integer, p_after text)

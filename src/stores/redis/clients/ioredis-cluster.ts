@@ -1,19 +1,16 @@
 /** `Cluster` of ioredis 5 and 6 and of iovalkey: routed by the client, with lanes by its slots. */
 import { listenOn, pipelined, sendThrough } from "./ioredis.ts";
-import type { IoredisClient, IoredisSingle } from "./ioredis.ts";
+import type { IoredisClient, IoredisOptions, IoredisSingle, Pipelining } from "./ioredis.ts";
 import { keySlot } from "./key-slot.ts";
 import { eventsOf, quiet } from "./wire.ts";
 import type { Emitter, Hearing, Listener, OwnWire, Wire } from "./wire.ts";
 
-export interface IoredisCluster extends IoredisClient, Emitter {
+export interface IoredisCluster extends IoredisClient, Pipelining, Emitter {
   readonly isCluster: boolean;
   readonly status: string;
   /** Addresses by slot, the master's first. */
   readonly slots: readonly (readonly string[] | undefined)[];
-  readonly options?: {
-    readonly keyPrefix?: string | Buffer;
-    readonly enableAutoPipelining?: boolean;
-  };
+  readonly options?: IoredisOptions;
   refreshSlotsCache?(done: () => void): void;
   nodes(role: "master"): readonly (IoredisSingle & ClusterNode)[];
   duplicate(startupNodes: [], override: object): IoredisCluster;

@@ -9,10 +9,15 @@ import type { Emitter, Hearing, Listener, OwnWire, Wire, WireCommand } from "./w
 export interface IoredisClient {
   callBuffer(command: string, ...args: (string | Buffer)[]): Promise<unknown>;
 }
-/** What a client has that pipelines whatever is sent in one tick. */
-interface AutoPipelining {
-  readonly options?: { readonly enableAutoPipelining?: boolean };
-  pipeline?(): Pipeline;
+/** The options that matter here. */
+export interface IoredisOptions {
+  readonly keyPrefix?: string | Buffer;
+  /** The client makes a pipeline of whatever is sent in one tick. */
+  readonly enableAutoPipelining?: boolean;
+}
+/** A client that can be told to pipeline; wrappers may lack that. */
+export interface Pipelining {
+  pipeline(): Pipeline;
 }
 interface Pipeline {
   callBuffer(command: string, ...args: (string | Buffer)[]): unknown;
@@ -22,10 +27,7 @@ interface Pipeline {
 export interface IoredisSingle extends IoredisClient, Emitter {
   on?(event: string, listener: (channel: string) => void): unknown;
   readonly status?: string;
-  readonly options?: {
-    readonly keyPrefix?: string | Buffer;
-    readonly enableAutoPipelining?: boolean;
-  };
+  readonly options?: IoredisOptions;
   duplicate?(override: object): IoredisSingle;
   ssubscribe?(channel: string): Promise<unknown>;
   sunsubscribe?(channel: string): Promise<unknown>;
@@ -59,10 +61,18 @@ export function ioredisWire(client: IoredisSingle): Wire {
   };
 }
 
+interface Sending extends IoredisClient, Partial<Pipelining> {
+  readonly options?: IoredisOptions;
+}
+
+function canPipeline<C extends Sending>(client: C): client is C & Pipelining {
+  return client.pipeline !== undefined;
+}
+
 /** Sending through a client of this family. */
-export function sendThrough(client: IoredisClient & AutoPipelining): Wire["send"] {
+export function sendThrough(client: Sending): Wire["send"] {
   // Its own pipelines lose the name of a command that is called by its name: ours do not.
-  if (client.options?.enableAutoPipelining === true && client.pipeline !== undefined) {
+  if (client.options?.enableAutoPipelining === true && canPipeline(client)) {
     return async (command) => {
       const [outcome] = await pipelined(client, [command]);
       if (outcome?.status !== "fulfilled") throw outcome?.reason;
@@ -75,12 +85,12 @@ export function sendThrough(client: IoredisClient & AutoPipelining): Wire["send"
 
 /** The commands in one pipeline. In a cluster it goes to the node of their keys as a whole. */
 export async function pipelined(
-  client: AutoPipelining,
+  client: Pipelining,
   commands: readonly WireCommand[],
 ): ReturnType<Wire["exchange"]> {
-  const pipeline = client.pipeline?.();
-  for (const [name, ...args] of commands) pipeline?.callBuffer(name.toLowerCase(), ...args);
-  const replies = (await pipeline?.exec()) ?? [];
+  const pipeline = client.pipeline();
+  for (const [name, ...args] of commands) pipeline.callBuffer(name.toLowerCase(), ...args);
+  const replies = (await pipeline.exec()) ?? [];
   return replies.map(([error, value]) =>
     error ? { status: "rejected", reason: error } : { status: "fulfilled", value },
   );

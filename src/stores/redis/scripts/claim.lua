@@ -50,7 +50,5 @@ if nowMs < record.leaseEndsAtMs then
   local runningForMs = math.max(0, nowMs - record.claimedAtMs)
   return { "in-progress", text(record.leaseEndsAtMs - nowMs), text(runningForMs) }
 end
-if record.committed or record.onAbandoned == "in-doubt" then
-  return { "in-doubt", doubt(record).operation }
-end
+if isDoubted(record) then return { "in-doubt", doubt(record).operation } end
 return grant(record)

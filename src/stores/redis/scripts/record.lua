@@ -1,7 +1,8 @@
 -- What every script begins with: the clock, and one record as one packed string (cmsgpack array).
 -- KEYS[1] the record. Replies are arrays of strings, the first of which is the reply's word.
 -- The layout carries a version; a value that cannot be read is locked, never free.
--- In the packed array: VERSION, the state's place in STATES, its FIELDS, and the two LISTS, where there is one.
+-- In the packed array: VERSION, the state's place in STATES, its FIELDS, and the two LISTS, where
+-- there is one.
 local VERSION = 1
 local STATES = { "in-progress", "completed", "released", "in-doubt" }
 local FIELDS = {
@@ -105,10 +106,14 @@ local function extend(record, leaseMs)
   return write(record)
 end
 
+-- Whether the lease of a record in progress has ended, and nobody may take over.
+local function isDoubted(record)
+  return nowMs >= record.leaseEndsAtMs and (record.committed or record.onAbandoned == "in-doubt")
+end
+
 -- The record as a claim would find it: in doubt where a lease has ended that nobody may take over.
 local function seen(record)
-  if record.state == "in-progress" and nowMs >= record.leaseEndsAtMs
-    and (record.committed or record.onAbandoned == "in-doubt") then
+  if record.state == "in-progress" and isDoubted(record) then
     record.state, record.atMs = "in-doubt", record.leaseEndsAtMs
   end
   return record

@@ -1,10 +1,11 @@
 /**
- * Two layers on the way of one request. With one engine the inner one would find the outer one's
- * claim and refuse the request as its own duplicate: that mistake is found here. With two engines
- * (from one store to another) both may stand, and what the inner one refuses is no outcome of the
- * outer one. Admission is beside.
+ * The layers that execute a request: one, as a rule. With one engine a second one would find the
+ * outer one's claim and refuse the request as its own duplicate: that mistake is found here. With
+ * two engines (from one store to another) both may stand, and what the inner one refuses is no
+ * outcome of the outer one. Admission is beside.
  */
 import type { Engine } from "../engine/engine.ts";
+import type { Execution } from "./execution.ts";
 
 /** What a layer claims: together they name a record of an engine. */
 export interface Claimed {
@@ -15,7 +16,7 @@ export interface Claimed {
 
 interface Layer extends Claimed {
   readonly engine: Engine;
-  readonly skip: () => void;
+  readonly execution: Execution;
 }
 
 const layersOf = new WeakMap<object, readonly Layer[]>();
@@ -37,12 +38,17 @@ export function refuseNested(request: object, engine: Engine, claimed: Claimed):
   );
 }
 
-/** Remembers that a layer executes this request; `skip` keeps its response from being recorded. */
+/** Remembers that a layer executes this request. */
 export function enterLayer(request: object, layer: Layer): void {
   layersOf.set(request, [...(layersOf.get(request) ?? []), layer]);
 }
 
 /** The layer answers by itself, and not with an outcome: what is outside must not record that. */
 export function skipOuter(request: object): void {
-  for (const { skip } of layersOf.get(request) ?? []) skip();
+  for (const { execution } of layersOf.get(request) ?? []) execution.idempotency.skip();
+}
+
+/** The handler of this request has thrown, where the framework tells that apart from the layer. */
+export function failLayers(request: object): void {
+  for (const { execution } of layersOf.get(request) ?? []) execution.fail();
 }
